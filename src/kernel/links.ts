@@ -1,0 +1,60 @@
+/** Seam to rtnetlink: interfaces, bridge ports and static forwarding entries. Synchronous: the kernel answers at once. */
+import type { MacAddress } from "../model/mac.ts";
+import type { InterfaceName } from "../model/names.ts";
+
+/** Bridge port settings vifguard cares for (IFLA_BRPORT_*). */
+export interface BridgePortFlags {
+  readonly learning: boolean;
+  readonly locked: boolean;
+  readonly unicastFlood: boolean;
+  readonly multicastFlood: boolean;
+  readonly broadcastFlood: boolean;
+}
+
+export interface Link {
+  readonly ifindex: number;
+  /** As the kernel has it; may be a name vifguard would not accept. */
+  readonly name: string;
+  readonly mac: MacAddress;
+  /** IFLA_INFO_KIND: "veth", "tun", "bridge", "" when there is none. */
+  readonly kind: string;
+  /** Administrative state, IFF_UP. */
+  readonly up: boolean;
+  /** ifindex of the bridge it belongs to; 0 for none. */
+  readonly master: number;
+  readonly mtu: number;
+  readonly alias: string;
+  /** Present only on ports of a bridge. */
+  readonly bridgePort: BridgePortFlags | undefined;
+}
+
+/** A static (NUD_NOARP or permanent) forwarding entry of a bridge port, VLAN 0 (none). */
+export interface FdbEntry {
+  readonly ifindex: number;
+  readonly mac: MacAddress;
+}
+
+export type LinkEvent =
+  | { readonly kind: "changed"; readonly link: Link }
+  | { readonly kind: "removed"; readonly ifindex: number; readonly name: string }
+  /** Events were lost (ENOBUFS): read everything again. */
+  | { readonly kind: "lost" };
+
+export interface Links {
+  list(): readonly Link[];
+  byName(name: InterfaceName): Link | undefined;
+  byIndex(ifindex: number): Link | undefined;
+  /** The setters throw PORT_MISSING when the interface is gone, else KERNEL_REFUSED with errno. All are idempotent. */
+  setUp(ifindex: number, up: boolean): void;
+  /** 0 takes it out of its bridge. */
+  setMaster(ifindex: number, master: number): void;
+  setBridgePort(ifindex: number, flags: BridgePortFlags): void;
+  setAlias(ifindex: number, alias: string): void;
+  /** Static entries of all bridge ports, or of one. Entries the kernel makes for the ports' own MACs (permanent, local) are left out. */
+  fdb(ifindex?: number): readonly FdbEntry[];
+  addFdb(entry: FdbEntry): void;
+  /** A missing entry is fine. */
+  deleteFdb(entry: FdbEntry): void;
+  watch(event: (event: LinkEvent) => void): { close(): void };
+  close(): void;
+}

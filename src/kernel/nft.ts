@@ -1,0 +1,67 @@
+/** Seam to nf_tables: a skeleton loaded as text, elements and port chains as one atomic batch, everything read back. */
+import type { InterfaceName } from "../model/names.ts";
+
+export type Family = "inet" | "ip" | "arp" | "netdev" | "bridge";
+
+/** Which set or map, in which table. */
+export interface SetRef {
+  readonly family: Family;
+  readonly table: string;
+  readonly set: string;
+}
+
+/** One element: key bytes as the kernel holds them (each field padded to 4 bytes), data for maps. */
+export interface Element {
+  readonly key: Uint8Array;
+  readonly data?: Uint8Array;
+}
+
+/** An element read back, with the packet and byte counts of its counter if it has one. */
+export interface HeldElement extends Element {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+/** A netdev base chain bound to one device, policy drop, whose only rule jumps to `target`. */
+export interface PortChain {
+  readonly family: "netdev";
+  readonly table: string;
+  readonly chain: string;
+  readonly hook: "ingress" | "egress";
+  readonly device: InterfaceName;
+  readonly priority: number;
+  readonly target: string;
+}
+
+export type NftChange =
+  | { readonly op: "add-elements"; readonly set: SetRef; readonly elements: readonly Element[] }
+  | { readonly op: "delete-elements"; readonly set: SetRef; readonly elements: readonly Element[] }
+  | { readonly op: "add-port-chain"; readonly chain: PortChain }
+  | { readonly op: "delete-port-chain"; readonly chain: Pick<PortChain, "family" | "table" | "chain"> };
+
+/** A base chain as held: which device it hooks and where it jumps (undefined when its rules are not exactly one jump). */
+export interface HeldPortChain {
+  readonly chain: string;
+  readonly hook: "ingress" | "egress";
+  readonly devices: readonly string[];
+  readonly policy: "accept" | "drop";
+  readonly target: string | undefined;
+}
+
+export interface Nft {
+  /** Loads ruleset text with `nft -f`, atomically. Throws NFT_REFUSED with nft's own words. Only constant text of ours comes here. */
+  load(text: string): Promise<void>;
+  /** `nft -s -t list table` of ours (no elements, no counters); undefined when the table does not exist. */
+  listTable(family: Family, table: string): Promise<string | undefined>;
+  /** One transaction. Throws NFT_REFUSED with the kernel's errno and words; then nothing of it has happened. */
+  commit(changes: readonly NftChange[]): void;
+  /** All elements of a set; undefined when the set (or its table) does not exist. */
+  elements(set: SetRef): readonly HeldElement[] | undefined;
+  /** Which of these keys the set holds now, with their data. */
+  lookup(set: SetRef, keys: readonly Uint8Array[]): readonly HeldElement[];
+  /** Base chains of a netdev table whose name starts with `prefix`; undefined when the table does not exist. */
+  portChains(table: string, prefix: string): readonly HeldPortChain[] | undefined;
+  /** Calls back (coalesced) after another program changed nf_tables, or when events were lost. Own commits do not call. */
+  watch(changed: () => void): { close(): void };
+  close(): void;
+}

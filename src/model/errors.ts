@@ -1,0 +1,105 @@
+/** Every error an operator can meet: stable code, exit status, HTTP status and what to do next. */
+export interface ErrorSpec {
+  readonly exit: number;
+  readonly http: number;
+  readonly hint: string;
+}
+
+/** Exit statuses: 2 usage, 3 not found, 4 refused by the kernel, 5 conflict or exhausted, 6 store, 7 agent unreachable, 1 the rest. */
+export const errorCatalogue = {
+  USAGE: { exit: 2, http: 400, hint: "Run the command with --help to see what it takes." },
+  SITE_INVALID: { exit: 2, http: 400, hint: "Correct the field that is named and apply again; nothing was changed." },
+  NOT_FOUND: { exit: 3, http: 404, hint: "'vifguard get networks|groups|guests' lists what there is." },
+  IN_USE: { exit: 5, http: 409, hint: "Remove what still refers to it first; 'vifguard describe' shows the users." },
+  CONFLICT: {
+    exit: 5,
+    http: 409,
+    hint: "Somebody else changed it meanwhile: look at it again and repeat the command.",
+  },
+  ADDRESS_TAKEN: {
+    exit: 5,
+    http: 409,
+    hint: "'vifguard get guests' shows who holds it; choose another or leave it out to have one assigned.",
+  },
+  MAC_TAKEN: {
+    exit: 5,
+    http: 409,
+    hint: "'vifguard get guests' shows who holds it; choose another or leave it out to have one assigned.",
+  },
+  POOL_EXHAUSTED: {
+    exit: 5,
+    http: 409,
+    hint: "Add a range to the network's range4, or delete guests that are no longer used.",
+  },
+  PORT_MISSING: {
+    exit: 3,
+    http: 404,
+    hint: "The interface must exist before it is attached: 'ip link show' lists them.",
+  },
+  PORT_NAME: {
+    exit: 2,
+    http: 400,
+    hint: "Name guest ports with one of the guarded prefixes ('vifguard status' shows them), or add the prefix with 'vifguard agent --port-prefix'.",
+  },
+  PORT_TAKEN: { exit: 5, http: 409, hint: "Detach the port first: 'vifguard detach PORT'." },
+  NIC_TAKEN: { exit: 5, http: 409, hint: "A NIC is attached once: detach its other port first ('vifguard status')." },
+  BRIDGE_MISSING: {
+    exit: 4,
+    http: 409,
+    hint: "Create the bridge the network names ('ip link add NAME type bridge'), or correct wiring.bridge.",
+  },
+  NFT_REFUSED: {
+    exit: 4,
+    http: 500,
+    hint: "The old rules stand and the port stays shut. 'vifguard status' shows the kernel's words; check the kernel's nf_tables support.",
+  },
+  KERNEL_REFUSED: { exit: 4, http: 500, hint: "Nothing was opened. 'vifguard status' shows what the kernel said." },
+  KERNEL_UNSUPPORTED: {
+    exit: 4,
+    http: 500,
+    hint: "vifguard needs nf_tables with netdev ingress and egress hooks (Linux 5.16 or newer) and the nft program.",
+  },
+  NOT_PRIVILEGED: { exit: 4, http: 403, hint: "Run as root, or with CAP_NET_ADMIN and CAP_NET_RAW." },
+  VERIFY_FAILED: {
+    exit: 4,
+    http: 500,
+    hint: "What the kernel holds is not what was asked; the port stays shut. Another program may be changing the rules: 'nft monitor' shows it.",
+  },
+  STORE_UNAVAILABLE: {
+    exit: 6,
+    http: 503,
+    hint: "Check free space and permissions of the state directory; guests keep their rules meanwhile.",
+  },
+  STORE_CORRUPT: {
+    exit: 6,
+    http: 500,
+    hint: "Put back a copy of the state directory, or move it away and apply the site file again.",
+  },
+  AGENT_UNREACHABLE: { exit: 7, http: 503, hint: "Start it with 'vifguard agent', or name its socket with --socket." },
+  AGENT_RUNNING: { exit: 5, http: 409, hint: "One agent per state directory: stop the other one first." },
+  LAB_UP: { exit: 5, http: 409, hint: "'vifguard lab status' shows it; 'vifguard lab down' removes it." },
+  LAB_DOWN: { exit: 3, http: 404, hint: "Raise it with 'vifguard lab up'." },
+  COMMAND_FAILED: { exit: 1, http: 500, hint: "The text of the program that failed is in the message." },
+  INTERNAL: { exit: 1, http: 500, hint: "This is a defect: please report it with the log of the agent." },
+} as const satisfies Record<string, ErrorSpec>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+/** Facts for programs; the same values stand in the message for people. */
+export type ErrorFields = Readonly<Record<string, string | number>>;
+
+export class GuardError extends Error {
+  readonly code: ErrorCode;
+  readonly fields: ErrorFields;
+
+  constructor(code: ErrorCode, message: string, options: { fields?: ErrorFields; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "GuardError";
+    this.code = code;
+    this.fields = options.fields ?? {};
+  }
+
+  get hint(): string {
+    return errorCatalogue[this.code].hint;
+  }
+}

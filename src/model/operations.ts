@@ -1,0 +1,110 @@
+/** What the agent does for its callers; the API carries exactly this. Values are plain JSON. */
+
+import type { Direction, Reason } from "./reasons.ts";
+import type { Kind, Resource } from "./resources.ts";
+
+/** One object as the API shows it: what was asked for and what is. */
+export interface ObjectView {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly spec: unknown;
+  readonly status: unknown;
+}
+
+/** One line of a plan: what would change or has changed, as a sentence. */
+export interface ChangeView {
+  readonly action: "create" | "update" | "delete" | "unchanged";
+  readonly kind: Kind;
+  readonly name: string;
+  /** Such as "guest web1: assign 203.0.113.10 (fe:00:cb:00:71:0a) on lan0". */
+  readonly sentences: readonly string[];
+}
+
+export interface PortView {
+  readonly port: string;
+  readonly ifindex: number;
+  readonly guest: string;
+  readonly nic: number;
+  readonly network: string;
+  readonly mac: string;
+  readonly addresses4: readonly string[];
+  /** applied: the kernel holds what it should, read back. failed: the port is shut, `why` says so. */
+  readonly state: "applied" | "pending" | "failed";
+  readonly why?: string;
+  readonly since: number;
+}
+
+export interface ConditionView {
+  readonly code: string;
+  readonly severity: "info" | "warning" | "error";
+  readonly text: string;
+  readonly since: number;
+}
+
+export interface StatusView {
+  readonly host: string;
+  readonly version: string;
+  readonly startedAt: number;
+  /** True when no condition of severity error stands. */
+  readonly healthy: boolean;
+  readonly conditions: readonly ConditionView[];
+  readonly portPrefixes: readonly string[];
+  readonly ports: readonly PortView[];
+  /** Interfaces with a guarded prefix and no binding: closed. */
+  readonly unbound: readonly string[];
+  readonly kernel: { readonly release: string; readonly nft: string; readonly guard: string };
+  readonly store: { readonly kind: string; readonly revision: number };
+}
+
+export interface DropCount {
+  readonly port: string;
+  readonly guest: string | undefined;
+  readonly direction: Direction;
+  readonly reason: Reason;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** A sampled dropped frame. */
+export interface DropEvent {
+  readonly at: number;
+  readonly port: string;
+  readonly guest: string | undefined;
+  readonly direction: Direction;
+  readonly reason: Reason;
+  /** One line: the decoded frame. */
+  readonly frame: string;
+}
+
+export interface LeaseView {
+  readonly network: string;
+  readonly address: string;
+  readonly guest: string;
+  readonly nic: number;
+  readonly mac: string;
+  readonly state: "bound" | "released" | "declined" | "expired";
+  readonly expiresAt: number;
+  readonly hostname?: string;
+}
+
+/** All methods throw GuardError for what an operator can mend. */
+export interface Operations {
+  /** Validated resources; everything or nothing. With `dryRun` nothing is touched. */
+  apply(resources: readonly Resource[], options: { readonly dryRun: boolean }): Promise<readonly ChangeView[]>;
+  list(kind: Kind): Promise<readonly ObjectView[]>;
+  get(kind: Kind, name: string): Promise<ObjectView>;
+  remove(kind: Kind, name: string): Promise<ChangeView>;
+  /** Without `nic`: the guest's first NIC that is not attached. Returns when the link is up and read back, or throws with the port shut. */
+  attach(request: { readonly port: string; readonly guest: string; readonly nic?: number }): Promise<PortView>;
+  /** Detaching what is not attached is fine and answers false. */
+  detach(port: string): Promise<{ readonly detached: boolean }>;
+  status(): Promise<StatusView>;
+  drops(filter: { readonly guest?: string; readonly port?: string }): Promise<readonly DropCount[]>;
+  /** Sampled dropped frames from now on, until the signal aborts. */
+  followDrops(
+    filter: { readonly guest?: string; readonly port?: string },
+    signal: AbortSignal,
+  ): AsyncIterable<DropEvent>;
+  leases(filter: { readonly network?: string }): Promise<readonly LeaseView[]>;
+  releaseLease(network: string, address: string): Promise<LeaseView>;
+}

@@ -1,0 +1,104 @@
+/** What an operator declares: networks, groups and guests, as they are after validation and with every default filled in. */
+import type { Ipv4Address, Ipv4Prefix, Ipv4Range } from "./ipv4.ts";
+import type { MacAddress } from "./mac.ts";
+import type { InterfaceName, ObjectName } from "./names.ts";
+
+/** How a port reaches its network. The other kinds of the design join this union with their own work. */
+export type Wiring = { readonly kind: "bridged"; readonly bridge: InterfaceName; readonly uplink?: InterfaceName };
+
+/** `ip`: the address decides the MAC (FE:00:o1:o2:o3:o4). `random`: a locally administered MAC, unique in the store. */
+export type MacScheme = "ip" | "random";
+
+/** How a guest gets its address and how we know it. */
+export type Addressing = {
+  readonly kind: "managed";
+  readonly leaseSeconds: number;
+  readonly macScheme: MacScheme;
+  readonly dns: readonly Ipv4Address[];
+  readonly ntp: readonly Ipv4Address[];
+  readonly domain?: string;
+  readonly search: readonly string[];
+  readonly mtu?: number;
+  /** Static routes handed out as option 121 (RFC 3442) besides the default route. */
+  readonly routes: readonly { readonly to: Ipv4Prefix; readonly via: Ipv4Address }[];
+};
+
+export interface NetworkSpec {
+  readonly prefix4: Ipv4Prefix;
+  readonly gateway4: Ipv4Address;
+  /** Where addresses are taken from; fixed addresses may lie outside but inside the prefix. */
+  readonly range4: readonly Ipv4Range[];
+  /** When the gateway's MAC is named, only it may speak for the gateway's address. */
+  readonly gatewayMac?: MacAddress;
+  readonly wiring: Wiring;
+  readonly addressing: Addressing;
+}
+
+/** Allow-only service rules. Kept whole in the store; enforced from the policy work on. */
+export interface GroupSpec {
+  readonly ingress: readonly GroupRule[];
+  readonly egress: readonly GroupRule[];
+}
+export interface GroupRule {
+  readonly protocol: "tcp" | "udp" | "icmp" | "icmpv6" | number;
+  readonly ports?: readonly string[];
+  readonly peer: "any" | "network" | { readonly group: ObjectName } | { readonly prefix: string };
+}
+
+export interface NicSpec {
+  readonly network: ObjectName;
+  /** Fixed by the operator; otherwise assigned when the guest is applied. */
+  readonly mac?: MacAddress;
+  readonly address4?: Ipv4Address;
+  readonly groups: readonly ObjectName[];
+}
+export interface GuestSpec {
+  readonly nics: readonly NicSpec[];
+  readonly hostname?: string;
+}
+
+export type Resource =
+  | { readonly kind: "network"; readonly name: ObjectName; readonly spec: NetworkSpec }
+  | { readonly kind: "group"; readonly name: ObjectName; readonly spec: GroupSpec }
+  | { readonly kind: "guest"; readonly name: ObjectName; readonly spec: GuestSpec };
+export type Kind = Resource["kind"];
+export const kinds = ["network", "group", "guest"] as const satisfies readonly Kind[];
+
+/** What the store decided for one NIC: never changes while the guest exists, unless the operator changes the spec. */
+export interface NicIdentity {
+  readonly network: ObjectName;
+  readonly mac: MacAddress;
+  readonly addresses4: readonly Ipv4Address[];
+}
+
+/** A guest with the identities of its NICs, in the order of `spec.nics`. */
+export interface Guest {
+  readonly name: ObjectName;
+  readonly spec: GuestSpec;
+  readonly nics: readonly NicIdentity[];
+}
+
+/** A port that was given to a NIC of a guest on this host. Valid only for that interface index in that boot of that host. */
+export interface Attachment {
+  readonly port: InterfaceName;
+  readonly ifindex: number;
+  /** Boot id and network namespace, so that an index of another life is never believed. */
+  readonly epoch: string;
+  readonly guest: ObjectName;
+  readonly nic: number;
+  /** Milliseconds since the Unix epoch. */
+  readonly since: number;
+}
+
+/** What the DHCP responder has promised. */
+export interface DhcpLease {
+  readonly network: ObjectName;
+  readonly address: Ipv4Address;
+  readonly guest: ObjectName;
+  readonly nic: number;
+  readonly mac: MacAddress;
+  readonly state: "bound" | "released" | "declined";
+  /** Milliseconds since the Unix epoch. */
+  readonly expiresAt: number;
+  readonly hostname?: string;
+}
