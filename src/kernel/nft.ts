@@ -13,6 +13,8 @@ export interface SetRef {
 /** One element: key bytes as the kernel holds them (each field padded to 4 bytes), data for maps. */
 export interface Element {
   readonly key: Uint8Array;
+  /** End of the range (NFTA_SET_ELEM_KEY_END), on concatenated sets with `flags interval` only. */
+  readonly keyEnd?: Uint8Array;
   readonly data?: Uint8Array;
 }
 
@@ -61,6 +63,10 @@ export interface Nft {
   lookup(set: SetRef, keys: readonly Uint8Array[]): readonly HeldElement[];
   /** Base chains of a netdev table whose name starts with `prefix`; undefined when the table does not exist. */
   portChains(table: string, prefix: string): readonly HeldPortChain[] | undefined;
+  /** One base chain, without reading the others; undefined when it does not exist. */
+  portChain(table: string, chain: string): HeldPortChain | undefined;
+  /** Names of the tables of a family. */
+  tables(family: Family): readonly string[];
   /** Calls back (coalesced) after another program changed nf_tables, or when events were lost. Own commits do not call. */
   watch(changed: () => void): { close(): void };
   close(): void;

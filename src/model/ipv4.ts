@@ -76,3 +76,9 @@ export function parseRange4(text: string): Ipv4Range | undefined {
   if (first === undefined || last === undefined || more !== undefined) return undefined;
   return ipv4ToNumber(first) <= ipv4ToNumber(last) ? { first, last } : undefined;
 }
+
+/** First and last address a machine may have: not network and broadcast address up to /30, both of a /31 (RFC 3021), the one of a /32. */
+export function hosts4Bounds(prefix: Ipv4Prefix): { first: number; last: number } {
+  const { first, last, length } = prefix4Bounds(prefix);
+  return length <= 30 ? { first: first + 1, last: last - 1 } : { first, last };
+}

@@ -1,0 +1,92 @@
+# Sourced by ./quickstart and ./selftest: makes the machine and the tree ready, doing only what is missing.
+# Expects the working directory to be the root of the repository.
+
+started=$(date +%s)
+
+say() { printf '[%4ss] %s\n' "$(($(date +%s) - started))" "$*"; }
+die() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  for line in "$@"; do printf '  %s\n' "$line" >&2; done
+  exit 1
+}
+
+need_machine() {
+  [ "$(uname -s)" = Linux ] || die "vifguard needs Linux; this is $(uname -s)"
+  [ "$(id -u)" = 0 ] || die "this needs root: it makes network namespaces and installs missing packages" "run it again with: sudo $0"
+  command -v node >/dev/null && command -v npm >/dev/null || die "Node 20 (20.19 or newer) with npm is missing" "install it, so that 'node --version' answers"
+  node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
+    die "Node $(node --version) is too old" "vifguard needs Node 20.19 or newer"
+}
+
+# What is looked for, and the Debian package that brings it.
+tools="nft:nftables ip:iproute2 dhclient:isc-dhcp-client udhcpc:udhcpc dhcpcd:dhcpcd-base tcpdump:tcpdump
+ping:iputils-ping ethtool:ethtool conntrack:conntrack socat:socat gcc:gcc"
+
+missing_packages() {
+  for pair in $tools; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || printf '%s ' "${pair##*:}"
+  done
+  [ -e /usr/include/stdio.h ] || printf 'libc6-dev '
+}
+
+install_packages() {
+  local missing log
+  missing=$(missing_packages)
+  [ -n "$missing" ] || return 0
+  command -v apt-get >/dev/null || die "programs are missing and this is not Debian" "install what gives you these Debian packages: $missing"
+  say "installing Debian packages: $missing"
+  log=$(mktemp)
+  # The names are separate words on purpose.
+  # shellcheck disable=SC2086
+  if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 $missing; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    die "apt-get could not install: $missing" "its last words are above"
+  fi
+  rm -f "$log"
+}
+
+install_modules() {
+  local stamp=node_modules/.vifguard-lock wanted
+  wanted=$(sha256sum <package-lock.json)
+  [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  say "npm ci: the lock file is new"
+  npm ci --no-audit --no-fund --loglevel=error || die "npm ci failed" "its words are above"
+  printf '%s\n' "$wanted" >"$stamp"
+}
+
+# What is built is a function of these files and of nothing else.
+source_sum() {
+  {
+    node --version
+    find src native -type f \( -name '*.ts' -o -name '*.c' -o -name '*.h' -o -name '*.sh' \) ! -name '*.test.ts' -print0
+    printf '%s\0' package.json package-lock.json tsconfig.json tsconfig.build.json
+  } | LC_ALL=C sort -z | xargs -0 sha256sum 2>/dev/null | sha256sum
+}
+
+build_tree() {
+  local stamp=dist/.vifguard-sources wanted
+  wanted=$(source_sum)
+  [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || [ ! -e dist/main.js ] || [ -z "$(find prebuilds -name vifguard.node 2>/dev/null)" ] || return 0
+  say "building: native addon, then TypeScript"
+  npm run --silent build || die "the build failed" "its words are above"
+  printf '%s\n' "$wanted" >"$stamp"
+}
+
+# One at a time per machine and tree: two runs must not install or build into each other.
+prepare() {
+  need_machine
+  export PATH="$PATH:/usr/sbin:/sbin"
+  mkdir -p /run/lock
+  exec 9>"/run/lock/vifguard-$(pwd -P | sha256sum | cut -c1-16).lock"
+  flock -n 9 || { say "waiting for another run in this tree to finish building"; flock 9; }
+  exec 8>/run/lock/vifguard-packages.lock
+  flock 8
+  install_packages
+  exec 8>&-
+  install_modules
+  build_tree
+  exec 9>&-
+  say "ready"
+}

@@ -1,0 +1,104 @@
+/**
+ * Which address a NIC gets: the lowest free one of the network's ranges, in the order they are written.
+ * Lowest first, because people find their guests again and a plan made twice names the same addresses; an address that was just
+ * given back may therefore be the next one given out.
+ */
+import { GuardError } from "../model/errors.ts";
+import {
+  hosts4Bounds,
+  type Ipv4Address,
+  type Ipv4Prefix,
+  type Ipv4Range,
+  ipv4FromNumber,
+  ipv4ToNumber,
+} from "../model/ipv4.ts";
+
+/** The part of a network that decides over its addresses; a `NetworkSpec` with its name fits. */
+export interface Pool {
+  readonly name: string;
+  readonly prefix4: Ipv4Prefix;
+  readonly gateway4: Ipv4Address;
+  readonly range4: readonly Ipv4Range[];
+}
+
+export interface Allocation {
+  readonly address: Ipv4Address;
+  /** Start hint of the next allocation in the same pool. */
+  readonly next: number;
+  /** Such as "lowest free address of 10.0.0.10-10.0.0.20". */
+  readonly why: string;
+}
+
+interface Span {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** The ranges as numbers, without what no machine may have. */
+function spans({ prefix4, range4 }: Pool): readonly Span[] {
+  const hosts = hosts4Bounds(prefix4);
+  return range4
+    .map(({ first, last }) => ({
+      first: Math.max(ipv4ToNumber(first), hosts.first),
+      last: Math.min(ipv4ToNumber(last), hosts.last),
+    }))
+    .filter(({ first, last }) => first <= last);
+}
+
+const sizeOf = (list: readonly Span[]): number => list.reduce((sum, { first, last }) => sum + last - first + 1, 0);
+
+/** True when a guest may have the address at all: of the prefix, not its network or broadcast address, not the gateway. */
+export function isAssignable({ prefix4, gateway4 }: Omit<Pool, "name" | "range4">, address: Ipv4Address): boolean {
+  const { first, last } = hosts4Bounds(prefix4);
+  const value = ipv4ToNumber(address);
+  return value >= first && value <= last && address !== gateway4;
+}
+
+/** First free position in [from, to) of the spans laid end to end. */
+function search(
+  list: readonly Span[],
+  from: number,
+  to: number,
+  free: (address: Ipv4Address) => boolean,
+): { readonly address: Ipv4Address; readonly position: number } | undefined {
+  let base = 0;
+  for (const { first, last } of list) {
+    const size = last - first + 1;
+    for (let n = Math.max(from - base, 0); n < Math.min(to - base, size); n += 1) {
+      const address = ipv4FromNumber(first + n);
+      if (free(address)) return { address, position: base + n };
+    }
+    base += size;
+  }
+  return undefined;
+}
+
+const rangeText = (range4: readonly Ipv4Range[]): string =>
+  range4.map(({ first, last }) => (first === last ? first : `${first}-${last}`)).join(", ");
+
+function exhausted(pool: Pool, size: number): GuardError {
+  const { name, range4 } = pool;
+  const says =
+    size === 0
+      ? `network '${name}' has no range4 to take addresses from`
+      : `network '${name}' has no free address: all ${size} of ${rangeText(range4)} are held or the gateway's`;
+  return new GuardError("POOL_EXHAUSTED", says, { fields: { network: name, size } });
+}
+
+/**
+ * The caller keeps `next` as the hint of its next call, so that a row of allocations walks the pool once; an address freed below
+ * the hint is found after the rest. Without a hint one call costs at most one look at every address of the pool.
+ * @throws POOL_EXHAUSTED
+ */
+export function allocate(pool: Pool, taken: (address: Ipv4Address) => boolean, hint = 0): Allocation {
+  const list = spans(pool);
+  const size = sizeOf(list);
+  const free = (address: Ipv4Address): boolean => address !== pool.gateway4 && !taken(address);
+  const found = search(list, hint, size, free) ?? search(list, 0, Math.min(hint, size), free);
+  if (found === undefined) throw exhausted(pool, size);
+  return {
+    address: found.address,
+    next: found.position + 1,
+    why: `lowest free address of ${rangeText(pool.range4)}`,
+  };
+}

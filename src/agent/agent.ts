@@ -1,0 +1,142 @@
+/**
+ * The daemon without its sockets: seams in, operations out. Level-triggered, one change at a time, an audit on kernel events and on a timer.
+ * Stopping it leaves every rule where it is.
+ */
+import { randomFillSync } from "node:crypto";
+import type { LinkEvent } from "../kernel/links.ts";
+import { GuardError } from "../model/errors.ts";
+import type { ObjectName } from "../model/names.ts";
+import type { DropEvent, Operations } from "../model/operations.ts";
+import { networkFacts } from "../plan/desired.ts";
+import { linkSteps } from "../plan/host.ts";
+import type { NetworkFacts } from "../ruleset/elements.ts";
+import { buildSkeleton } from "../ruleset/skeleton.ts";
+import { createConditions } from "./conditions.ts";
+import { type AgentParts, type Core, forget } from "./core.ts";
+import { startPortDhcp } from "./dhcp.ts";
+import { startDrops } from "./drops.ts";
+import { createEnforcer } from "./enforcer.ts";
+import { startLoop } from "./loop.ts";
+import { startMirror } from "./mirror.ts";
+import { createOperations } from "./operations.ts";
+import { type Meddling, runPass } from "./pass.ts";
+import { createPorts } from "./ports.ts";
+import { createSerial } from "./serial.ts";
+
+export interface Agent {
+  readonly operations: Operations;
+  /** Resolves when no pass is under way or due. */
+  settled(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startAgent(parts: AgentParts): Promise<Agent> {
+  const { nft, links, frames, store, clock, log } = parts;
+  const enforcer = createEnforcer(nft, links, buildSkeleton(parts.portPrefixes));
+  const conditions = createConditions(clock, (code, view) => {
+    if (view === undefined) log.info({ condition: code }, "condition over");
+    else log[view.severity === "error" ? "error" : "warn"]({ condition: code }, view.text);
+  });
+  // Closed before anything else is known: the store may be slow, or broken.
+  await enforcer.ensureSkeleton();
+  const ports = createPorts();
+  const serial = createSerial();
+  const mirror = await startMirror(store, parts.host);
+  const meddling: Meddling = { seen: false, repairedAt: 0 };
+  let cachedFacts: { readonly site: number; readonly facts: ReadonlyMap<ObjectName, NetworkFacts> } | undefined;
+
+  const loop = startLoop(
+    () => serial(() => runPass(core, meddling)),
+    (error, attempt) => {
+      conditions.raise("RULES_REFUSED", error instanceof Error ? error.message : String(error));
+      return Math.min(30_000, 250 * 2 ** Math.min(attempt, 7));
+    },
+  );
+  const core: Core = {
+    parts,
+    mirror,
+    enforcer,
+    ports,
+    conditions,
+    serial,
+    loop,
+    startedAt: clock.now(),
+    drops: startDrops({ nft, frames, table: enforcer.table, clock, portOf, sampled: logDrop }),
+    dhcp: startPortDhcp({ frames, store, mirror, clock, conditions }),
+    facts: () => {
+      const known = cachedFacts?.site === mirror.siteVersion ? cachedFacts.facts : networkFacts(mirror);
+      cachedFacts = { site: mirror.siteVersion, facts: known };
+      return known;
+    },
+    write: async (transaction) => {
+      const commit = await store.commit(transaction);
+      if (!commit.ok)
+        throw new GuardError("CONFLICT", `'${commit.conflict}' was changed meanwhile`, {
+          fields: { key: commit.conflict },
+        });
+      await mirror.caughtUp(commit.revision);
+    },
+    random: (count) => randomFillSync(new Uint8Array(count)),
+  };
+
+  function portOf(ifindex: number): { port: string; guest: string | undefined } {
+    const state = ports.byIndex(ifindex);
+    if (state !== undefined) return { port: state.attachment.port, guest: state.attachment.guest };
+    return { port: links.byIndex(ifindex)?.name ?? `#${ifindex}`, guest: undefined };
+  }
+
+  function logDrop(event: DropEvent): void {
+    log.info({ drop: event }, "dropped");
+  }
+
+  function onLink(event: LinkEvent): void {
+    switch (event.kind) {
+      case "lost":
+        conditions.raise("EVENTS_LOST", "netlink buffer was full");
+        loop.wake();
+        return;
+      case "removed":
+        if (ports.byIndex(event.ifindex) !== undefined) void serial(() => removed(event.ifindex)).catch(loop.wake);
+        return;
+      default: {
+        const state = ports.byIndex(event.link.ifindex);
+        const isWanted =
+          state?.wish !== undefined &&
+          linkSteps(state.wish, event.link, [{ ifindex: event.link.ifindex, mac: state.wish.binding.mac }]).length > 0;
+        const mayHeal = event.link.kind === "bridge" && ports.list().some(({ state: s }) => s === "failed");
+        if ((isWanted && state.state === "applied") || mayHeal) loop.wake();
+      }
+    }
+  }
+
+  async function removed(ifindex: number): Promise<void> {
+    const state = ports.byIndex(ifindex);
+    if (state !== undefined && links.byIndex(ifindex) === undefined) await forget(core, state.attachment);
+  }
+
+  const linkWatch = links.watch(onLink);
+  const nftWatch = nft.watch(() => {
+    meddling.seen = true;
+    loop.wake();
+  });
+  mirror.onSiteChange(loop.wake);
+  const audit = setInterval(loop.wake, parts.auditEvery);
+  audit.unref();
+  loop.wake();
+  await loop.settled();
+
+  return {
+    operations: createOperations(core),
+    settled: loop.settled,
+    stop: async () => {
+      clearInterval(audit);
+      linkWatch.close();
+      nftWatch.close();
+      await loop.stop();
+      await serial(() => undefined);
+      await core.dhcp.stop();
+      core.drops.close();
+      await mirror.stop();
+    },
+  };
+}

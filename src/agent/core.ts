@@ -1,0 +1,81 @@
+/** What the parts of a running agent share, and the one way an attachment ends. */
+import type { Frames } from "../kernel/frames.ts";
+import type { Links } from "../kernel/links.ts";
+import type { Nft } from "../kernel/nft.ts";
+import type { Clock } from "../model/clock.ts";
+import { keys } from "../model/keys.ts";
+import type { HostId, ObjectName, PortPrefix } from "../model/names.ts";
+import type { Attachment } from "../model/resources.ts";
+import type { NetworkFacts } from "../ruleset/elements.ts";
+import type { Store, Transaction } from "../store/store.ts";
+import type { Conditions } from "./conditions.ts";
+import type { PortDhcp } from "./dhcp.ts";
+import type { Drops } from "./drops.ts";
+import type { Enforcer } from "./enforcer.ts";
+import type { Loop } from "./loop.ts";
+import type { Mirror } from "./mirror.ts";
+import type { PortState, Ports } from "./ports.ts";
+import type { Serial } from "./serial.ts";
+
+/** What the agent tells its log; pino fits. */
+export interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface AgentParts {
+  readonly nft: Nft;
+  readonly links: Links;
+  readonly frames: Frames;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly host: HostId;
+  readonly epoch: string;
+  readonly portPrefixes: readonly PortPrefix[];
+  readonly version: string;
+  /** Words for `status`: kernel release and nft version. */
+  readonly kernel: { readonly release: string; readonly nft: string };
+  readonly storeKind: string;
+  /** How often everything is read back though nothing was heard, in milliseconds. */
+  readonly auditEvery: number;
+}
+
+/** What the parts of the agent share. */
+export interface Core {
+  readonly parts: AgentParts;
+  readonly mirror: Mirror;
+  readonly enforcer: Enforcer;
+  readonly ports: Ports;
+  readonly conditions: Conditions;
+  readonly drops: Drops;
+  readonly dhcp: PortDhcp;
+  readonly serial: Serial;
+  readonly loop: Loop;
+  readonly startedAt: number;
+  /** Facts of every network, kept until the site changes, so that attaching costs the same however many guests there are. */
+  facts(): ReadonlyMap<ObjectName, NetworkFacts>;
+  /** Commits to the store and waits until the mirror shows it. @throws CONFLICT, STORE_UNAVAILABLE */
+  write(transaction: Transaction): Promise<void>;
+  random(count: number): Uint8Array;
+}
+
+/** Remembers what became of a port, and what its DHCP responder may say from now on. */
+export function setPort(core: Core, state: PortState): void {
+  core.ports.set(state);
+  core.dhcp.refresh(state.attachment);
+}
+
+/**
+ * Removes every trace of an attachment, in the kernel first: while its record stands, it can be tried again.
+ * Elements of an attachment this agent never saw applied are left to the full pass, which removes what nobody wants.
+ */
+export async function forget(core: Core, attachment: Attachment): Promise<void> {
+  const { enforcer, ports, mirror, parts } = core;
+  enforcer.detach(attachment.port, attachment.ifindex, ports.get(attachment.port)?.wish);
+  ports.delete(attachment.port);
+  core.dhcp.forget(attachment.ifindex);
+  if (mirror.attachments.get(attachment.port)?.ifindex !== attachment.ifindex) return;
+  await core.write({ expect: [], writes: [{ op: "delete", key: keys.attachment(parts.host, attachment.port) }] });
+}

@@ -1,0 +1,114 @@
+/** Who was stopped, how often and why: counters read from the kernel, and a decoded sample of the frames. */
+import type { Frames, LoggedFrame } from "../kernel/frames.ts";
+import type { Nft } from "../kernel/nft.ts";
+import type { Clock } from "../model/clock.ts";
+import type { DropCount, DropEvent } from "../model/operations.ts";
+import { type Direction, type Reason, reasonFromCode } from "../model/reasons.ts";
+import { decodeFrame } from "../packet/frame.ts";
+import { summarise } from "../packet/summary.ts";
+import { hostU32At } from "../ruleset/elements.ts";
+import { logGroups } from "../ruleset/guard.ts";
+import { createFanOut } from "./fan-out.ts";
+
+/** Whose port an interface index is, as far as anybody knows. */
+export type PortLookup = (ifindex: number) => { readonly port: string; readonly guest: string | undefined };
+
+export interface Drops {
+  counts(): readonly DropCount[];
+  follow(signal: AbortSignal): AsyncIterable<DropEvent>;
+  close(): void;
+}
+
+export interface DropsParts {
+  readonly nft: Nft;
+  readonly frames: Frames;
+  readonly table: string;
+  readonly clock: Clock;
+  readonly portOf: PortLookup;
+  /** Told of every sampled frame; the kernel has limited them to 5/s a port and 200/s in all. */
+  readonly sampled: (event: DropEvent) => void;
+}
+
+/** Birth tables count by port alone: there is one reason, no binding. */
+const birthSets = (["bridge", "inet", "arp"] as const).flatMap((family) => [
+  { family, set: "closed_from", direction: "from-guest" as const },
+  { family, set: "closed_to", direction: "to-guest" as const },
+]);
+
+export function startDrops(parts: DropsParts): Drops {
+  const { nft, frames, table, clock, portOf, sampled } = parts;
+  const followers = createFanOut<DropEvent>(1000);
+
+  function count(
+    ifindex: number,
+    direction: Direction,
+    reason: Reason,
+    held: { packets: bigint; bytes: bigint },
+  ): DropCount {
+    return { ...portOf(ifindex), direction, reason, packets: Number(held.packets), bytes: Number(held.bytes) };
+  }
+
+  function guardCounts(set: string, direction: Direction): DropCount[] {
+    return (nft.elements({ family: "netdev", table, set }) ?? []).flatMap((element) => {
+      const reason = reasonFromCode(hostU32At(element.key, 4));
+      return reason === undefined ? [] : [count(hostU32At(element.key, 0), direction, reason, element)];
+    });
+  }
+
+  function birthCounts(): DropCount[] {
+    return birthSets.flatMap(({ family, set, direction }) =>
+      (nft.elements({ family, table, set }) ?? []).map((element) =>
+        count(hostU32At(element.key, 0), direction, "unbound", element),
+      ),
+    );
+  }
+
+  function sample(frame: LoggedFrame, direction: Direction): void {
+    const reason = reasonFromCode(frame.mark);
+    if (reason === undefined) return;
+    const ifindex = direction === "from-guest" ? frame.inIfindex : frame.outIfindex;
+    const event: DropEvent = {
+      at: clock.now(),
+      ...portOf(ifindex),
+      direction,
+      reason,
+      frame: summarise(decodeFrame(frame.bytes)),
+    };
+    sampled(event);
+    followers.publish(event);
+  }
+
+  const listen = (group: number, direction: Direction): { close(): void } =>
+    frames.subscribe(
+      group,
+      (batch) => {
+        for (const frame of batch) sample(frame, direction);
+      },
+      // Samples that were lost are only samples; the counters have them.
+      () => undefined,
+    );
+  const subscriptions = [listen(logGroups.dropsFromGuest, "from-guest"), listen(logGroups.dropsToGuest, "to-guest")];
+
+  return {
+    counts: () =>
+      merge([...guardCounts("drops_from", "from-guest"), ...guardCounts("drops_to", "to-guest"), ...birthCounts()]),
+    follow: (signal) => followers.follow(signal),
+    close: () => {
+      for (const subscription of subscriptions) subscription.close();
+    },
+  };
+}
+
+/** The same port and reason may be counted in several families; an operator wants one line. */
+function merge(counts: readonly DropCount[]): readonly DropCount[] {
+  const lines = new Map<string, DropCount>();
+  for (const line of counts) {
+    const key = `${line.port}/${line.direction}/${line.reason}`;
+    const known = lines.get(key);
+    lines.set(
+      key,
+      known === undefined ? line : { ...known, packets: known.packets + line.packets, bytes: known.bytes + line.bytes },
+    );
+  }
+  return [...lines.values()].sort((a, b) => a.port.localeCompare(b.port) || b.packets - a.packets);
+}

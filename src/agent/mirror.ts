@@ -1,0 +1,185 @@
+/** What the store holds, as this host needs it: kept current by a watch, never written here. */
+import { type MacAddress, parseMac } from "../model/mac.ts";
+import { type HostId, type InterfaceName, type ObjectName, parseInterfaceName } from "../model/names.ts";
+import type { Attachment, DhcpLease, GroupSpec, Guest, NetworkSpec } from "../model/resources.ts";
+import type { HeldSite } from "../plan/site.ts";
+import { type ClaimRecord, decodeRecord, type StoreRecord } from "../store/collections.ts";
+import type { Change, Key, Revision, Store } from "../store/store.ts";
+
+export interface Mirror {
+  readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
+  readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
+  readonly guests: ReadonlyMap<ObjectName, Guest>;
+  /** Of this host. */
+  readonly attachments: ReadonlyMap<InterfaceName, Attachment>;
+  /** By `network/address`. */
+  readonly leases: ReadonlyMap<string, DhcpLease>;
+  readonly revision: Revision;
+  /** Grows whenever networks, groups or guests change. */
+  readonly siteVersion: number;
+  /** What a plan is made against. */
+  held(): HeldSite;
+  /** Resolves when the mirror shows that revision. */
+  caughtUp(revision: Revision): Promise<void>;
+  onSiteChange(changed: () => void): void;
+  stop(): Promise<void>;
+}
+
+interface Maps {
+  readonly networks: Map<ObjectName, NetworkSpec>;
+  readonly groups: Map<ObjectName, GroupSpec>;
+  readonly guests: Map<ObjectName, Guest>;
+  readonly addresses: Map<string, ClaimRecord>;
+  readonly macs: Map<MacAddress, ClaimRecord>;
+  readonly attachments: Map<InterfaceName, Attachment>;
+  /** Attachments of other hosts: their guests cannot be deleted either. */
+  readonly elsewhere: Map<Key, Attachment>;
+  readonly leases: Map<string, DhcpLease>;
+  readonly revisions: Map<Key, Revision>;
+}
+
+function emptyMaps(): Maps {
+  return {
+    networks: new Map(),
+    groups: new Map(),
+    guests: new Map(),
+    addresses: new Map(),
+    macs: new Map(),
+    attachments: new Map(),
+    elsewhere: new Map(),
+    leases: new Map(),
+    revisions: new Map(),
+  };
+}
+
+function put(maps: Maps, host: HostId, key: Key, record: StoreRecord): void {
+  switch (record.kind) {
+    case "network":
+      maps.networks.set(record.name, record.value);
+      break;
+    case "group":
+      maps.groups.set(record.name, record.value);
+      break;
+    case "guest":
+      maps.guests.set(record.name, record.value);
+      break;
+    case "address":
+      maps.addresses.set(record.what, record.value);
+      break;
+    case "mac": {
+      const mac = parseMac(record.what);
+      if (mac !== undefined) maps.macs.set(mac, record.value);
+      break;
+    }
+    case "attachment":
+      if (record.host === host) maps.attachments.set(record.value.port, record.value);
+      else maps.elsewhere.set(key, record.value);
+      break;
+    default:
+      maps.leases.set(record.what, record.value);
+  }
+}
+
+/** Removes what stood under a key, by the key alone: the value is gone. Texts that parsed once are found again as they are. */
+function drop(maps: Maps, key: Key): void {
+  const slash = key.indexOf("/");
+  const kind = key.slice(0, slash);
+  const rest = key.slice(slash + 1);
+  const byKind: Readonly<Record<string, ReadonlyMap<string, unknown> & { delete(text: string): boolean }>> = {
+    network: maps.networks,
+    group: maps.groups,
+    guest: maps.guests,
+    address: maps.addresses,
+    mac: maps.macs,
+    lease: maps.leases,
+  };
+  byKind[kind]?.delete(rest);
+  if (kind === "attachment" && !maps.elsewhere.delete(key)) {
+    const port = parseInterfaceName(rest.slice(rest.indexOf("/") + 1));
+    if (port !== undefined) maps.attachments.delete(port);
+  }
+}
+
+const isSite = (key: Key): boolean =>
+  key.startsWith("network/") || key.startsWith("group/") || key.startsWith("guest/");
+/** Leases change by the thousand and no plan is made against them. */
+const isPlanned = (key: Key): boolean => !key.startsWith("lease/") && !key.startsWith("attachment/");
+
+/** @throws STORE_CORRUPT when an entry is not what it should be */
+export async function startMirror(store: Store, host: HostId): Promise<Mirror> {
+  const maps = emptyMaps();
+  const snapshot = await store.read("");
+  for (const { key, value, revision } of snapshot.entries.values()) {
+    put(maps, host, key, decodeRecord(key, value));
+    if (isPlanned(key)) maps.revisions.set(key, revision);
+  }
+  let revision = snapshot.revision;
+  let siteVersion = 1;
+  let siteChanged = (): void => undefined;
+  const waiting: { readonly revision: Revision; readonly done: () => void }[] = [];
+  const stopping = new AbortController();
+
+  function take(change: Change): void {
+    for (const entry of change.changes) {
+      if ("deleted" in entry) {
+        drop(maps, entry.key);
+        maps.revisions.delete(entry.key);
+      } else {
+        // What moved from one host to another must not stay under the first.
+        put(maps, host, entry.key, decodeRecord(entry.key, entry.value));
+        if (isPlanned(entry.key)) maps.revisions.set(entry.key, change.revision);
+      }
+    }
+    revision = change.revision;
+    if (change.changes.some(({ key }) => isSite(key))) {
+      siteVersion += 1;
+      siteChanged();
+    }
+    for (const [i, waiter] of [...waiting.entries()].reverse()) {
+      if (waiter.revision > revision) continue;
+      waiting.splice(i, 1);
+      waiter.done();
+    }
+  }
+
+  async function follow(): Promise<void> {
+    for await (const change of store.watch("", revision, stopping.signal)) take(change);
+  }
+  const following = follow();
+
+  return {
+    networks: maps.networks,
+    groups: maps.groups,
+    guests: maps.guests,
+    attachments: maps.attachments,
+    leases: maps.leases,
+    get revision() {
+      return revision;
+    },
+    get siteVersion() {
+      return siteVersion;
+    },
+    held: () => ({
+      networks: maps.networks,
+      groups: maps.groups,
+      guests: maps.guests,
+      addresses: maps.addresses,
+      macs: maps.macs,
+      revisions: maps.revisions,
+      attached: new Set([...maps.attachments.values(), ...maps.elsewhere.values()].map(({ guest }) => guest)),
+    }),
+    caughtUp: (wanted) =>
+      wanted <= revision
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            waiting.push({ revision: wanted, done: resolve });
+          }),
+    onSiteChange: (changed) => {
+      siteChanged = changed;
+    },
+    stop: async () => {
+      stopping.abort();
+      await following;
+    },
+  };
+}

@@ -1,0 +1,173 @@
+/** What callers can ask of the agent; every change goes through the one queue. */
+import { GuardError } from "../model/errors.ts";
+import { parseIpv4 } from "../model/ipv4.ts";
+import { keys } from "../model/keys.ts";
+import { type ObjectName, parseObjectName } from "../model/names.ts";
+import type {
+  ChangeView,
+  DropCount,
+  DropEvent,
+  LeaseView,
+  ObjectView,
+  Operations,
+  StatusView,
+} from "../model/operations.ts";
+import type { DhcpLease, Kind, Resource } from "../model/resources.ts";
+import { planRemove, planSite } from "../plan/site.ts";
+import { attach, detach, viewOf } from "./attach.ts";
+import type { Core } from "./core.ts";
+import { unboundPorts } from "./ports.ts";
+
+type Filter = { readonly guest?: string; readonly port?: string };
+
+export function createOperations(core: Core): Operations {
+  const { serial } = core;
+  return {
+    apply: (resources, { dryRun }) => serial(() => apply(core, resources, dryRun)),
+    list: async (kind) => objectNames(core, kind).map((name) => objectView(core, kind, name)),
+    get: async (kind, name) => getObject(core, kind, name),
+    remove: (kind, name) => serial(() => remove(core, kind, name)),
+    attach: (request) => serial(() => attach(core, request)),
+    detach: (port) => serial(() => detach(core, port)),
+    status: async () => status(core),
+    drops: async (filter) => core.drops.counts().filter((line) => matches(line, filter)),
+    followDrops: (filter, signal) => filterDrops(core.drops.follow(signal), filter),
+    leases: async ({ network }) =>
+      leaseViews(core).filter((lease) => network === undefined || lease.network === network),
+    releaseLease: (network, address) => serial(() => releaseLease(core, network, address)),
+  };
+}
+
+function matches(line: DropCount | DropEvent, filter: Filter): boolean {
+  return (
+    (filter.guest === undefined || line.guest === filter.guest) &&
+    (filter.port === undefined || line.port === filter.port)
+  );
+}
+
+async function* filterDrops(events: AsyncIterable<DropEvent>, filter: Filter): AsyncGenerator<DropEvent> {
+  for await (const event of events) if (matches(event, filter)) yield event;
+}
+
+async function apply(core: Core, resources: readonly Resource[], dryRun: boolean): Promise<readonly ChangeView[]> {
+  const plan = planSite(core.mirror.held(), resources, core.random);
+  if (dryRun || plan.transaction.writes.length === 0) return plan.changes;
+  await core.write(plan.transaction);
+  core.loop.wake();
+  return plan.changes;
+}
+
+async function remove(core: Core, kind: Kind, name: string): Promise<ChangeView> {
+  const plan = planRemove(core.mirror.held(), kind, name);
+  await core.write(plan.transaction);
+  core.loop.wake();
+  const [change] = plan.changes;
+  if (change === undefined) throw notFound(kind, name);
+  return change;
+}
+
+const notFound = (kind: Kind, name: string): GuardError =>
+  new GuardError("NOT_FOUND", `${kind} '${name}' does not exist`, { fields: { kind, name } });
+
+function objectNames(core: Core, kind: Kind): readonly ObjectName[] {
+  const { networks, groups, guests } = core.mirror;
+  const all = { network: networks, group: groups, guest: guests } as const;
+  return [...all[kind].keys()].sort();
+}
+
+function objectView(core: Core, kind: Kind, name: ObjectName): ObjectView {
+  switch (kind) {
+    case "network":
+      return { kind, name, spec: core.mirror.networks.get(name), status: networkStatus(core, name) };
+    case "group":
+      return { kind, name, spec: core.mirror.groups.get(name), status: { members: groupMembers(core, name) } };
+    default:
+      return { kind, name, spec: core.mirror.guests.get(name)?.spec, status: guestStatus(core, name) };
+  }
+}
+
+function getObject(core: Core, kind: Kind, text: string): ObjectView {
+  const name = parseObjectName(text);
+  if (name === undefined || !objectNames(core, kind).includes(name)) throw notFound(kind, text);
+  return objectView(core, kind, name);
+}
+
+function networkStatus(core: Core, name: ObjectName): object {
+  const guests = [...core.mirror.guests.values()].filter((guest) => guest.nics.some((nic) => nic.network === name));
+  const addresses = guests.flatMap((guest) =>
+    guest.nics.filter((nic) => nic.network === name).flatMap((nic) => nic.addresses4),
+  );
+  return { guests: guests.length, addresses4: addresses.length };
+}
+
+function groupMembers(core: Core, name: ObjectName): readonly string[] {
+  return [...core.mirror.guests.values()]
+    .filter((guest) => guest.spec.nics.some((nic) => nic.groups.includes(name)))
+    .map((guest) => guest.name);
+}
+
+function guestStatus(core: Core, name: ObjectName): object {
+  const guest = core.mirror.guests.get(name);
+  const states = core.ports.list().filter(({ attachment }) => attachment.guest === name);
+  const nics = (guest?.nics ?? []).map((nic, index) => {
+    const state = states.find(({ attachment }) => attachment.nic === index);
+    const lease = nic.addresses4
+      .map((address) => core.mirror.leases.get(`${nic.network}/${address}`))
+      .find((found) => found !== undefined);
+    return {
+      ...nic,
+      port: state?.attachment.port ?? null,
+      state: state?.state ?? "detached",
+      lease: lease === undefined ? null : leaseState(core, lease),
+    };
+  });
+  return { nics };
+}
+
+function status(core: Core): StatusView {
+  const { parts, mirror, ports, conditions } = core;
+  const standing = conditions.list();
+  return {
+    host: parts.host,
+    version: parts.version,
+    startedAt: core.startedAt,
+    healthy: standing.every(({ severity }) => severity !== "error"),
+    conditions: standing,
+    portPrefixes: parts.portPrefixes,
+    ports: ports
+      .list()
+      .map((state) => viewOf(core, state))
+      .sort((a, b) => a.port.localeCompare(b.port)),
+    unbound: unboundPorts(parts.links.list(), ports, parts.portPrefixes),
+    kernel: { ...parts.kernel, guard: `netdev ingress and egress per port, tables '${core.enforcer.table}'` },
+    store: { kind: parts.storeKind, revision: mirror.revision },
+  };
+}
+
+function leaseState(core: Core, lease: DhcpLease): LeaseView {
+  const state = lease.state === "bound" && lease.expiresAt <= core.parts.clock.now() ? "expired" : lease.state;
+  return { ...lease, state };
+}
+
+function leaseViews(core: Core): readonly LeaseView[] {
+  return [...core.mirror.leases.values()]
+    .map((lease) => leaseState(core, lease))
+    .sort((a, b) => a.address.localeCompare(b.address, "en", { numeric: true }));
+}
+
+async function releaseLease(core: Core, networkText: string, addressText: string): Promise<LeaseView> {
+  const network = parseObjectName(networkText);
+  const address = parseIpv4(addressText);
+  const lease = core.mirror.leases.get(`${networkText}/${addressText}`);
+  if (network === undefined || address === undefined || lease === undefined) {
+    throw new GuardError("NOT_FOUND", `no lease of ${addressText} on network '${networkText}'`, {
+      fields: { network: networkText, address: addressText },
+    });
+  }
+  const released: DhcpLease = { ...lease, state: "released", expiresAt: core.parts.clock.now() };
+  await core.write({
+    expect: [],
+    writes: [{ op: "put", key: keys.dhcpLease(network, address), value: { ...released } }],
+  });
+  return leaseState(core, released);
+}

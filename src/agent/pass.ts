@@ -1,0 +1,80 @@
+/** One pass over everything: what the store says, what the kernel holds, the smallest change between them. */
+import type { InterfaceName } from "../model/names.ts";
+import type { Attachment } from "../model/resources.ts";
+import { type Desired, desiredHost } from "../plan/desired.ts";
+import { type Core, forget, setPort } from "./core.ts";
+import type { PassResult } from "./enforcer.ts";
+
+/** Whether another program was at the rules since the last pass, and when that last had to be mended. */
+export interface Meddling {
+  seen: boolean;
+  repairedAt: number;
+}
+
+/** How long a repair stays in `status`, in milliseconds. */
+const REPAIR_SHOWN = 600_000;
+
+export async function runPass(core: Core, meddling: Meddling): Promise<void> {
+  const { mirror, enforcer, parts } = core;
+  const { loaded } = await enforcer.ensureSkeleton();
+  const attachments = new Map(mirror.attachments);
+  const desired = desiredHost(mirror, attachments.values(), parts.links, parts.epoch);
+  for (const attachment of desired.stale) await forget(core, attachment);
+  refuse(core, desired);
+  announce(core, desired, attachments);
+  const result = await enforcer.reconcile(desired.wish);
+  record(core, result, attachments);
+  core.conditions.clear("RULES_REFUSED");
+  tellFailures(core);
+  const changed = loaded || result.changed > 0;
+  if (changed) parts.log.info({ changed: result.changed, loaded }, "brought the kernel into line");
+  tellRepair(core, meddling, changed);
+}
+
+/** Ports whose guest, network or bridge is not there: down, and `status` says why. */
+function refuse(core: Core, desired: Desired): void {
+  for (const { attachment, error } of desired.refused) {
+    core.parts.links.setUp(attachment.ifindex, false);
+    setPort(core, { attachment, state: "failed", wish: undefined, error });
+  }
+}
+
+/** Before the rules, so that a guest's first request finds its answer. */
+function announce(core: Core, desired: Desired, attachments: ReadonlyMap<InterfaceName, Attachment>): void {
+  for (const wish of desired.wish.ports) {
+    const attachment = attachments.get(wish.port);
+    if (attachment !== undefined && core.ports.get(wish.port)?.state !== "applied")
+      setPort(core, { attachment, state: "pending", wish });
+  }
+}
+
+function record(core: Core, result: PassResult, attachments: ReadonlyMap<InterfaceName, Attachment>): void {
+  for (const { wish, error } of result.ports) {
+    const attachment = attachments.get(wish.port);
+    if (attachment === undefined) continue;
+    setPort(
+      core,
+      error === undefined ? { attachment, state: "applied", wish } : { attachment, state: "failed", wish, error },
+    );
+  }
+}
+
+function tellFailures({ ports, conditions }: Core): void {
+  const failed = ports.list().filter(({ state }) => state === "failed");
+  if (failed.length === 0) conditions.clear("PORT_FAILED");
+  else
+    conditions.raise(
+      "PORT_FAILED",
+      failed.map(({ attachment, error }) => `${attachment.port}: ${error?.message ?? "unknown"}`).join("; "),
+    );
+}
+
+/** A second program at the rules must not go unnoticed just because its work was undone. */
+function tellRepair({ parts, conditions }: Core, meddling: Meddling, changed: boolean): void {
+  const now = parts.clock.now();
+  if (meddling.seen && changed) {
+    meddling.repairedAt = now;
+    conditions.raise("RULES_REPAIRED", new Date(now).toISOString());
+  } else if (now - meddling.repairedAt > REPAIR_SHOWN) conditions.clear("RULES_REPAIRED");
+  meddling.seen = false;
+}

@@ -1,0 +1,107 @@
+/** The daemon as a process: opens the seams, starts the agent and its API, and goes without touching a rule. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { hostname, release } from "node:os";
+import { pino } from "pino";
+import { openFrames } from "../kernel/frames-netlink.ts";
+import { openLinks } from "../kernel/links-netlink.ts";
+import { openNft } from "../kernel/nft-netlink.ts";
+import { GuardError } from "../model/errors.ts";
+import { parseHostId, parsePortPrefix } from "../model/names.ts";
+import { buildSkeleton } from "../ruleset/skeleton.ts";
+import { startServer } from "../server/http.ts";
+import { openEmbeddedStore } from "../store/embedded.ts";
+import { startAgent } from "./agent.ts";
+import { createEnforcer } from "./enforcer.ts";
+import { currentEpoch } from "./epoch.ts";
+import type { AgentOptions } from "./options.ts";
+
+/** Everything is read back this often though nothing was heard: what no event tells (forwarding entries) is found by it. */
+const AUDIT_EVERY = 60_000;
+
+const systemClock = { now: () => Date.now() };
+
+function nftVersion(): string {
+  try {
+    return execFileSync("nft", ["--version"], { encoding: "utf8", timeout: 5000 }).trim();
+  } catch (cause) {
+    throw new GuardError("KERNEL_UNSUPPORTED", "the program 'nft' cannot be run", { cause });
+  }
+}
+
+function requireRoot(): void {
+  const line = readFileSync("/proc/self/status", "utf8").match(/^CapEff:\s*([0-9a-f]+)$/m)?.[1] ?? "0";
+  // CAP_NET_ADMIN 12, CAP_NET_RAW 13 (linux/capability.h).
+  const wanted = (1n << 12n) | (1n << 13n);
+  if ((BigInt(`0x${line}`) & wanted) !== wanted)
+    throw new GuardError("NOT_PRIVILEGED", "the agent may not change network rules here");
+}
+
+function named(options: AgentOptions): {
+  host: NonNullable<ReturnType<typeof parseHostId>>;
+  portPrefixes: NonNullable<ReturnType<typeof parsePortPrefix>>[];
+} {
+  const text = (options.host ?? hostname()).toLowerCase();
+  const host = parseHostId(text);
+  if (host === undefined)
+    throw new GuardError("USAGE", `'${text}' cannot name a host: letters, digits, dots and dashes, at most 63`, {
+      fields: { host: text },
+    });
+  const portPrefixes = options.portPrefixes.map((prefix) => {
+    const parsed = parsePortPrefix(prefix);
+    if (parsed === undefined)
+      throw new GuardError("USAGE", `${JSON.stringify(prefix)} cannot begin an interface name`, { fields: { prefix } });
+    return parsed;
+  });
+  return { host, portPrefixes };
+}
+
+/** Runs until SIGTERM or SIGINT. With `loadOnly` the ports are shut by name and that is all: for early boot. @throws GuardError */
+export async function runAgent(options: AgentOptions, version: string): Promise<void> {
+  requireRoot();
+  const { host, portPrefixes } = named(options);
+  const kernel = { release: release(), nft: nftVersion() };
+  const log = pino({ level: options.logLevel, base: { host } });
+  const nft = openNft();
+  const links = openLinks();
+  if (options.loadOnly) {
+    const { loaded } = await createEnforcer(nft, links, buildSkeleton(portPrefixes)).ensureSkeleton();
+    log.info({ loaded, portPrefixes }, "unbound ports are shut");
+    nft.close();
+    links.close();
+    return;
+  }
+  const frames = openFrames();
+  const store = await openEmbeddedStore({ directory: options.stateDirectory, clock: systemClock });
+  const agent = await startAgent({
+    nft,
+    links,
+    frames,
+    store,
+    clock: systemClock,
+    log,
+    host,
+    epoch: currentEpoch(),
+    portPrefixes,
+    version,
+    kernel,
+    storeKind: `embedded (${options.stateDirectory})`,
+    auditEvery: AUDIT_EVERY,
+  });
+  const server = await startServer({
+    operations: agent.operations,
+    listen: { kind: "unix", path: options.socket },
+    log,
+  });
+  log.info({ socket: options.socket }, "ready");
+  await new Promise<void>((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+  });
+  log.info({}, "stopping; the rules stay");
+  await server.close();
+  await agent.stop();
+  await store.close();
+  frames.close();
+  links.close();
+  nft.close();
+}

@@ -1,0 +1,189 @@
+/** What the objects of a site must fulfil together, among themselves and with what exists already. */
+import type { Ipv4Address } from "../model/ipv4.ts";
+import type { ObjectName } from "../model/names.ts";
+import type { GroupRule, GroupSpec, GuestSpec, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import { type Fault, type FieldPath, type Locate, placeText, siteInvalid } from "./faults.ts";
+import { suggestion } from "./nearest.ts";
+import { notAHost, objectFaults, rangesMeet, rangeText } from "./rules.ts";
+
+/** What the store holds; the plan's `HeldSite` fits. */
+export interface ExistingSite {
+  readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
+  readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
+}
+
+type Named<Spec> = { readonly name: ObjectName; readonly spec: Spec };
+type Found = { readonly field: FieldPath; readonly says: string };
+
+/** Where a fixed value was seen first. */
+interface Use {
+  readonly guest: ObjectName;
+  readonly nic: number;
+}
+
+interface Bench {
+  readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
+  readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
+  /** Networks by the bridge they share: there one address is one machine, whatever the network's name. */
+  readonly byBridge: ReadonlyMap<string, readonly Named<NetworkSpec>[]>;
+  readonly fixed: Map<string, Use>;
+  readonly locate: Locate;
+  suggest(word: string, among: "networks" | "groups"): string;
+}
+
+function overlay<Spec>(
+  held: ReadonlyMap<ObjectName, Spec>,
+  wanted: readonly Named<Spec>[],
+): ReadonlyMap<ObjectName, Spec> {
+  const all = new Map(held);
+  for (const { name, spec } of wanted) all.set(name, spec);
+  return all;
+}
+
+function groupByBridge(networks: ReadonlyMap<ObjectName, NetworkSpec>): Bench["byBridge"] {
+  const groups = new Map<string, Named<NetworkSpec>[]>();
+  for (const [name, spec] of networks) {
+    const list = groups.get(spec.wiring.bridge);
+    if (list === undefined) groups.set(spec.wiring.bridge, [{ name, spec }]);
+    else list.push({ name, spec });
+  }
+  return groups;
+}
+
+function createBench(resources: readonly Resource[], existing: ExistingSite, locate: Locate): Bench {
+  const networks = overlay(
+    existing.networks,
+    resources.filter((resource) => resource.kind === "network"),
+  );
+  const groups = overlay(
+    existing.groups,
+    resources.filter((resource) => resource.kind === "group"),
+  );
+  // A file with one wrong name in thousands of guests asks for the same word again and again.
+  const known = new Map<string, string>();
+  const suggest: Bench["suggest"] = (word, among) => {
+    const key = `${among}/${word}`;
+    const text = known.get(key) ?? suggestion(word, (among === "networks" ? networks : groups).keys());
+    known.set(key, text);
+    return text;
+  };
+  return { networks, groups, byBridge: groupByBridge(networks), fixed: new Map(), locate, suggest };
+}
+
+function* networkFaults(bench: Bench, { name, spec }: Named<NetworkSpec>): Iterable<Found> {
+  const bridge = spec.wiring.bridge;
+  for (const other of bench.byBridge.get(bridge) ?? []) {
+    if (other.name === name) continue;
+    for (const [n, range] of spec.range4.entries()) {
+      const met = other.spec.range4.find((theirs) => rangesMeet(range, theirs));
+      if (met === undefined) continue;
+      const says = `${rangeText(range)} overlaps ${rangeText(met)} of network '${other.name}' on the same bridge '${bridge}'`;
+      yield { field: ["spec", "range4", n], says };
+    }
+  }
+}
+
+function* ruleFaults(
+  bench: Bench,
+  rules: readonly GroupRule[],
+  field: FieldPath,
+  peer: "from" | "to",
+): Iterable<Found> {
+  for (const [n, rule] of rules.entries()) {
+    if (typeof rule.peer === "string" || !("group" in rule.peer) || bench.groups.has(rule.peer.group)) continue;
+    yield { field: [...field, n, peer, "group"], says: noGroup(bench, rule.peer.group) };
+  }
+}
+
+const noGroup = (bench: Bench, name: ObjectName): string =>
+  `there is no group '${name}'${bench.suggest(name, "groups")}`;
+
+function* groupFaults(bench: Bench, { spec }: Named<GroupSpec>): Iterable<Found> {
+  yield* ruleFaults(bench, spec.ingress, ["spec", "ingress"], "from");
+  yield* ruleFaults(bench, spec.egress, ["spec", "egress"], "to");
+}
+
+function notForGuests(bench: Bench, network: NetworkSpec, address: Ipv4Address): string | undefined {
+  const why = notAHost(network.prefix4, address);
+  if (why !== undefined) return why;
+  const owner = bench.byBridge.get(network.wiring.bridge)?.find(({ spec }) => spec.gateway4 === address);
+  return owner === undefined ? undefined : `${address} is the gateway of network '${owner.name}'`;
+}
+
+/** What is said when somebody before has the same fixed value. */
+function again(bench: Bench, key: string, use: Use, field: "mac" | "address4"): string | undefined {
+  const first = bench.fixed.get(key);
+  if (first === undefined) {
+    bench.fixed.set(key, use);
+    return undefined;
+  }
+  const at = bench.locate({ kind: "guest", name: first.guest }, ["spec", "nics", first.nic, field]);
+  return `NIC ${first.nic} of guest '${first.guest}' has the same${at === undefined ? "" : ` (${placeText(at)})`}`;
+}
+
+function* addressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, use: Use): Iterable<Found> {
+  const { address4 } = nic;
+  if (address4 === undefined) return;
+  const field = ["spec", "nics", use.nic, "address4"];
+  const why = notForGuests(bench, network, address4);
+  if (why !== undefined) yield { field, says: why };
+  const twice = again(bench, `${network.wiring.bridge}/${address4}`, use, "address4");
+  if (twice !== undefined) yield { field, says: `${address4}: ${twice}` };
+}
+
+function* macFaults(bench: Bench, { mac }: NicSpec, network: NetworkSpec | undefined, use: Use): Iterable<Found> {
+  if (mac === undefined) return;
+  const field = ["spec", "nics", use.nic, "mac"];
+  if (mac === network?.gatewayMac) yield { field, says: `${mac} is the gateway's MAC` };
+  const twice = again(bench, mac, use, "mac");
+  if (twice !== undefined) yield { field, says: `${mac}: ${twice}` };
+}
+
+function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
+  const field = ["spec", "nics", use.nic];
+  const network = bench.networks.get(nic.network);
+  if (network === undefined) {
+    const says = `there is no network '${nic.network}'${bench.suggest(nic.network, "networks")}`;
+    yield { field: [...field, "network"], says };
+  } else yield* addressFaults(bench, nic, network, use);
+  yield* macFaults(bench, nic, network, use);
+  for (const [n, group] of nic.groups.entries()) {
+    if (!bench.groups.has(group)) yield { field: [...field, "groups", n], says: noGroup(bench, group) };
+  }
+}
+
+function* guestFaults(bench: Bench, { name, spec }: Named<GuestSpec>): Iterable<Found> {
+  for (const [n, nic] of spec.nics.entries()) yield* nicFaults(bench, nic, { guest: name, nic: n });
+}
+
+function* togetherFaults(bench: Bench, resource: Resource): Iterable<Found> {
+  switch (resource.kind) {
+    case "network":
+      return yield* networkFaults(bench, resource);
+    case "group":
+      return yield* groupFaults(bench, resource);
+    default:
+      return yield* guestFaults(bench, resource);
+  }
+}
+
+/**
+ * References, addresses and MACs that the file itself gets wrong. Addresses and MACs that somebody else already holds are the
+ * plan's to refuse (ADDRESS_TAKEN, MAC_TAKEN): it knows what is given back in the same change.
+ * @param locate of `readSite`; without it the faults name objects and fields, but no line
+ * @throws SITE_INVALID with all faults
+ */
+export function checkSite(
+  resources: readonly Resource[],
+  existing: ExistingSite,
+  locate: Locate = () => undefined,
+): void {
+  const bench = createBench(resources, existing, locate);
+  const faults: Fault[] = [];
+  for (const resource of resources) {
+    const object = `${resource.kind} ${resource.name}`;
+    for (const { field, says } of [...objectFaults(resource), ...togetherFaults(bench, resource)])
+      faults.push({ at: locate(resource, field), object, field, says });
+  }
+  if (faults.length > 0) throw siteInvalid(faults);
+}

@@ -1,0 +1,85 @@
+/** What is shown can be applied again: writing and reading a site undo each other. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { toDocument } from "./document.ts";
+import { loadSite } from "./load.ts";
+
+const name = fc.stringMatching(/^[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?$/);
+const octet = fc.integer({ min: 2, max: 254 });
+const address = octet.map((last) => `10.0.0.${last}`);
+const prefix = fc.integer({ min: 8, max: 24 }).map((length) => `10.0.0.0/${length}`);
+const optional = <T>(key: string, value: fc.Arbitrary<T>) => fc.record({ [key]: value }, { requiredKeys: [] });
+const merged = (...parts: readonly fc.Arbitrary<object>[]): fc.Arbitrary<object> =>
+  fc.tuple(...parts).map((objects) => Object.assign({}, ...objects));
+
+const addressing = merged(
+  fc.record({ kind: fc.constant("managed") }),
+  fc.record(
+    {
+      leaseSeconds: fc.integer({ min: 10, max: 100_000 }),
+      macScheme: fc.constantFrom("ip", "random"),
+      dns: fc.array(address, { maxLength: 3 }),
+      domain: fc.constant("example.net"),
+      search: fc.array(fc.constantFrom("example.net", "example.org"), { maxLength: 2 }),
+      mtu: fc.integer({ min: 576, max: 9000 }),
+      routes: fc.array(fc.record({ to: fc.constant("10.64.0.0/10"), via: address }), { maxLength: 1 }),
+    },
+    { requiredKeys: [] },
+  ),
+);
+const network = merged(
+  fc.record({
+    prefix4: prefix,
+    gateway4: fc.constant("10.0.0.1"),
+    wiring: fc.constantFrom({ kind: "bridged", bridge: "br0" }, { kind: "bridged", bridge: "br0", uplink: "eth0" }),
+  }),
+  optional("addressing", addressing),
+  optional(
+    "range4",
+    fc.tuple(octet, octet).map(([a, b]) => [`10.0.0.${Math.min(a, b)}-10.0.0.${Math.max(a, b)}`]),
+  ),
+  optional("gatewayMac", fc.constant("02:00:00:00:00:FE")),
+);
+const peer = fc.oneof(fc.constantFrom("any", "network"), fc.record({ group: name }), fc.record({ prefix }));
+const ruleWith = (key: "from" | "to") =>
+  fc.oneof(
+    fc.record({
+      protocol: fc.constantFrom("tcp", "udp", 6, 17),
+      ports: fc.array(fc.constantFrom(80, "443", "8000-8100"), { minLength: 1, maxLength: 2 }),
+      [key]: peer,
+    }),
+    fc.record({ protocol: fc.constantFrom("icmp", "icmpv6", 58, 89, "132"), [key]: peer }),
+  );
+const group = fc.record(
+  { ingress: fc.array(ruleWith("from"), { maxLength: 3 }), egress: fc.array(ruleWith("to"), { maxLength: 3 }) },
+  { requiredKeys: [] },
+);
+const nic = merged(
+  fc.record({ network: name }),
+  optional("mac", fc.constantFrom("02:00:00:00:00:01", "02-00-00-00-00-0A")),
+  optional("address4", address),
+  optional("groups", fc.uniqueArray(name, { maxLength: 2 })),
+);
+const guest = merged(
+  fc.record({ nics: fc.array(nic, { minLength: 1, maxLength: 3 }) }),
+  optional("hostname", fc.constant("Web-1")),
+);
+
+const document = fc.oneof(
+  fc.record({ kind: fc.constant("network"), name, spec: network }),
+  fc.record({ kind: fc.constant("group"), name, spec: group }),
+  fc.record({ kind: fc.constant("guest"), name, spec: guest }),
+);
+
+test("any site, written back and read again, is the same site", () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(document, { minLength: 1, maxLength: 6, selector: ({ kind, name }) => `${kind}/${name}` }),
+      (documents) => {
+        const resources = loadSite(JSON.stringify(documents), "a.json");
+        expect(resources).toHaveLength(documents.length);
+        expect(loadSite(JSON.stringify(resources.map(toDocument)), "b.json")).toEqual(resources);
+      },
+    ),
+  );
+});

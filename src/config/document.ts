@@ -1,0 +1,33 @@
+/** Back from an object to the form a site file has, so that what was read can be shown, kept and applied again. */
+import { unreachable } from "../model/never.ts";
+import type { GroupRule, Kind, NetworkSpec, Resource } from "../model/resources.ts";
+import { rangeText } from "./rules.ts";
+
+/** Plain JSON: text of it is a site file that `loadSite` reads to the same object. */
+export interface SiteDocument {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly spec: object;
+}
+
+const networkForm = (spec: NetworkSpec): object => ({ ...spec, range4: spec.range4.map(rangeText) });
+
+const ruleForm =
+  (peerField: "from" | "to") =>
+  ({ peer, ...rest }: GroupRule): object => ({ ...rest, [peerField]: peer });
+
+export function toDocument(resource: Resource): SiteDocument {
+  const { kind, name } = resource;
+  switch (kind) {
+    case "network":
+      return { kind, name, spec: networkForm(resource.spec) };
+    case "group": {
+      const { ingress, egress } = resource.spec;
+      return { kind, name, spec: { ingress: ingress.map(ruleForm("from")), egress: egress.map(ruleForm("to")) } };
+    }
+    case "guest":
+      return { kind, name, spec: resource.spec };
+    default:
+      return unreachable(kind);
+  }
+}

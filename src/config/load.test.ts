@@ -1,0 +1,439 @@
+/** Site files that are right, and what an operator reads about those that are not. */
+import { describe, expect, test } from "vitest";
+import { GuardError } from "../model/errors.ts";
+import { loadSite, readSite } from "./load.ts";
+
+/** The site of the design page, without IPv6. */
+const site = `
+kind: network
+name: lan0
+spec:
+  prefix4: 203.0.113.0/24
+  gateway4: 203.0.113.1
+  range4: [203.0.113.10-203.0.113.250]
+  wiring: { kind: bridged, bridge: br0, uplink: eth0 }
+  addressing: { kind: managed, leaseSeconds: 600, dns: [203.0.113.2], macScheme: ip }
+---
+kind: group
+name: web
+spec:
+  ingress:
+    - { protocol: tcp, ports: [80, 443, "8000-8100"], from: any }
+    - { protocol: 17, from: { group: web } }
+  egress:
+    - { protocol: icmp, to: network }
+    - { protocol: 89, to: { prefix: 10.0.0.0/8 } }
+---
+kind: guest
+name: web1
+spec:
+  nics:
+    - { network: lan0, groups: [web] }
+    - { network: lan0, mac: 02-00-5E-10-00-01, address4: 203.0.113.99 }
+`;
+
+function refusal(text: string, path = "site.yaml"): GuardError {
+  try {
+    loadSite(text, path);
+  } catch (error) {
+    if (error instanceof GuardError) return error;
+    throw error;
+  }
+  throw new Error("the file was accepted");
+}
+
+/** Reads its positive control first, so that only what the test adds can be the reason. */
+function messageOf(text: string): string {
+  expect(loadSite(site, "site.yaml")).toHaveLength(3);
+  return refusal(text).message;
+}
+
+const network = (spec: string): string => `kind: network\nname: lan0\nspec:\n${spec.replace(/^/gm, "  ")}\n`;
+const lan = `prefix4: 10.0.0.0/24
+gateway4: 10.0.0.1
+wiring: { kind: bridged, bridge: br0 }`;
+const guest = (nic: string): string => `kind: guest\nname: web1\nspec:\n  nics:\n    - ${nic}\n`;
+
+describe("a site that is right", () => {
+  test("is read with every default filled in", () => {
+    const addressing = {
+      kind: "managed",
+      leaseSeconds: 600,
+      macScheme: "ip",
+      dns: ["203.0.113.2"],
+      ntp: [],
+      search: [],
+      routes: [],
+    };
+    expect(loadSite(site, "site.yaml")).toEqual([
+      {
+        kind: "network",
+        name: "lan0",
+        spec: {
+          prefix4: "203.0.113.0/24",
+          gateway4: "203.0.113.1",
+          range4: [{ first: "203.0.113.10", last: "203.0.113.250" }],
+          wiring: { kind: "bridged", bridge: "br0", uplink: "eth0" },
+          addressing,
+        },
+      },
+      {
+        kind: "group",
+        name: "web",
+        spec: {
+          ingress: [
+            { protocol: "tcp", ports: ["80", "443", "8000-8100"], peer: "any" },
+            { protocol: "udp", peer: { group: "web" } },
+          ],
+          egress: [
+            { protocol: "icmp", peer: "network" },
+            { protocol: 89, peer: { prefix: "10.0.0.0/8" } },
+          ],
+        },
+      },
+      {
+        kind: "guest",
+        name: "web1",
+        spec: {
+          nics: [
+            { network: "lan0", groups: ["web"] },
+            { network: "lan0", mac: "02:00:5e:10:00:01", address4: "203.0.113.99", groups: [] },
+          ],
+        },
+      },
+    ]);
+  });
+
+  test("needs no more than the network's own fields", () => {
+    expect(loadSite(network(lan), "site.yaml")[0]?.spec).toMatchObject({
+      range4: [],
+      addressing: { kind: "managed", leaseSeconds: 3600, macScheme: "random", dns: [] },
+    });
+  });
+
+  test.each([
+    ["one object", '{"kind": "group", "name": "a", "spec": {}}'],
+    ["a list, with tabs", '[\n\t{"kind": "group",\n\t\t"name": "a", "spec": {}}\n]'],
+    ["YAML with empty documents around it", "---\n---\nkind: group\nname: a\nspec: {}\n---\n# the end\n"],
+    ["YAML with a byte order mark", "\uFEFFkind: group\nname: a\nspec: {}\n"],
+  ])("may be JSON or YAML: %s", (_, text) => {
+    expect(loadSite(text, "site")).toEqual([{ kind: "group", name: "a", spec: { ingress: [], egress: [] } }]);
+  });
+
+  test("may use aliases, in measure", () => {
+    const text = guest("&nic { network: lan0 }\n    - *nic");
+    expect(loadSite(text, "site.yaml")[0]?.spec).toEqual({
+      nics: [
+        { network: "lan0", groups: [] },
+        { network: "lan0", groups: [] },
+      ],
+    });
+  });
+
+  test("tells where its fields stand", () => {
+    const { locate } = readSite(site, "site.yaml");
+    expect(locate({ kind: "guest", name: "web1" }, ["spec", "nics", 1, "address4"])).toEqual({
+      path: "site.yaml",
+      line: 26,
+      column: 58,
+    });
+    expect(locate({ kind: "guest", name: "web2" }, [])).toBeUndefined();
+  });
+});
+
+describe("one fault is one line", () => {
+  test.each<[string, string, string]>([
+    [
+      "a field that does not exist",
+      network(lan.replace("bridge:", "brigde:")),
+      "site.yaml:6:28: network lan0: spec.wiring.brigde: there is no such field; did you mean 'bridge'?",
+    ],
+    [
+      "a field like no other",
+      network(`${lan}\ncolour: red`),
+      "site.yaml:7:3: network lan0: spec.colour: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, wiring, addressing)",
+    ],
+    [
+      "a field beside spec",
+      `${network(lan)}metadata: {}\n`,
+      "site.yaml:7:1: network lan0: metadata: there is no such field (there are: kind, name, spec)",
+    ],
+    [
+      "status",
+      `${network(lan)}status: {}\n`,
+      "site.yaml:7:1: network lan0: status: is what vifguard tells, not what is declared; leave it out",
+    ],
+    [
+      "a key of JavaScript",
+      network(`${lan}\n__proto__: {a: 1}`),
+      "site.yaml:7:3: network lan0: spec.__proto__: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, wiring, addressing)",
+    ],
+    [
+      "a missing field",
+      network(lan.replace(/^gateway4.*\n/m, "")),
+      "site.yaml:4:3: network lan0: spec.gateway4: is missing (IPv4 address)",
+    ],
+    [
+      "an empty field",
+      network(lan.replace("10.0.0.1", "")),
+      "site.yaml:5:13: network lan0: spec.gateway4: is empty: give it a value (IPv4 address) or leave the field out",
+    ],
+    [
+      "a missing kind",
+      "name: a\nspec: {}\n",
+      "site.yaml:1:1: document 1: kind: is missing: a document is {kind: network | group | guest, name, spec}",
+    ],
+    [
+      "an unknown kind",
+      "kind: gest\nname: a\nspec: {}\n",
+      "site.yaml:1:7: document 1: kind: \"gest\" is no kind (there are: network, group, guest); did you mean 'guest'?",
+    ],
+    [
+      "a document that is no object",
+      "- hello\n",
+      'site.yaml:1:3: document 1: a document is {kind: network | group | guest, name, spec}, not "hello"',
+    ],
+    [
+      "a name that is a number",
+      "kind: group\nname: 12\nspec: {}\n",
+      'site.yaml:2:7: group (document 1): name: must be text: write "12" in quotes',
+    ],
+    [
+      "text for a list",
+      network(`${lan}\nrange4: 10.0.0.2-10.0.0.9`),
+      'site.yaml:7:11: network lan0: spec.range4: must be a list (list of IPv4 range), not "10.0.0.2-10.0.0.9"',
+    ],
+    [
+      "text for a number",
+      network(`${lan}\naddressing: { kind: managed, leaseSeconds: 1h }`),
+      'site.yaml:7:46: network lan0: spec.addressing.leaseSeconds: must be a number (number 10-31536000), not "1h"',
+    ],
+    [
+      "a number out of bounds",
+      network(`${lan}\naddressing: { kind: managed, mtu: 100 }`),
+      "site.yaml:7:37: network lan0: spec.addressing.mtu: must be at least 576, not 100",
+    ],
+    [
+      "a word that is none of the choices",
+      network(`${lan}\naddressing: { kind: managed, macScheme: ipp }`),
+      "site.yaml:7:43: network lan0: spec.addressing.macScheme: \"ipp\" is not ip or random; did you mean 'ip'?",
+    ],
+    [
+      "an empty list of NICs",
+      "kind: guest\nname: a\nspec: { nics: [] }\n",
+      "site.yaml:3:15: guest a: spec.nics: must have at least 1 entry, not 0",
+    ],
+    [
+      "host bits in a prefix",
+      network(lan.replace("10.0.0.0/24", "10.0.0.1/24")),
+      "site.yaml:4:12: network lan0: spec.prefix4: \"10.0.0.1/24\" has host bits set; did you mean '10.0.0.0/24'?",
+    ],
+    [
+      "a prefix without length",
+      network(lan.replace("/24", "")),
+      'site.yaml:4:12: network lan0: spec.prefix4: "10.0.0.0" is not an IPv4 prefix such as 203.0.113.0/24',
+    ],
+    [
+      "leading zeros",
+      guest("{ network: lan0, address4: 10.0.0.010 }"),
+      'site.yaml:5:34: guest web1: spec.nics[0].address4: "10.0.0.010" is not an IPv4 address such as 203.0.113.10 (four numbers 0-255 without leading zeros)',
+    ],
+    [
+      "a range the wrong way round",
+      network(`${lan}\nrange4: [10.0.0.9-10.0.0.2]`),
+      'site.yaml:7:12: network lan0: spec.range4[0]: "10.0.0.9-10.0.0.2" is not an IPv4 range such as 203.0.113.10-203.0.113.250 (first not above last) or one address',
+    ],
+    [
+      "a short MAC",
+      guest("{ network: lan0, mac: 02:00:00:00:01 }"),
+      'site.yaml:5:29: guest web1: spec.nics[0].mac: "02:00:00:00:01" is not a MAC address such as 02:00:5e:10:00:01',
+    ],
+    [
+      "a mistyped field that was required",
+      guest("{ netwrk: lan0 }"),
+      "site.yaml:5:9: guest web1: spec.nics[0].netwrk: there is no such field; did you mean 'network'?",
+    ],
+    [
+      "an object twice",
+      "kind: group\nname: a\nspec: {}\n---\nkind: group\nname: a\nspec: {}\n",
+      "site.yaml:6:7: group a: name: is declared twice; the first is at site.yaml:1:1",
+    ],
+    ["a key twice", "kind: group\nname: a\nname: b\nspec: {}\n", "site.yaml:3:1: the field is written twice"],
+    ["an empty file", "# nothing yet\n", "site.yaml:1:1: there is no object in the file"],
+    [
+      "broken YAML",
+      "kind: [group\n",
+      "site.yaml:2:1: cannot be read: Flow sequence in block collection must be sufficiently indented and end with a ]",
+    ],
+    [
+      "a tag",
+      "kind: group\nname: a\nspec: !!js/function {}\n",
+      "site.yaml:3:7: cannot be read: Unresolved tag: tag:yaml.org,2002:js/function",
+    ],
+    [
+      "an alias to nothing",
+      "kind: *group\n",
+      "site.yaml:1:1: cannot be read: Unresolved alias (the anchor must be set before the alias): group",
+    ],
+  ])("%s", (_, text, message) => {
+    expect(messageOf(text)).toBe(message);
+  });
+
+  const rule = (text: string): string => `kind: group\nname: web\nspec:\n  ingress:\n    - ${text}\n`;
+  test.each<[string, string]>([
+    [
+      "{ protocol: tcpp, from: any }",
+      "site.yaml:5:19: group web: spec.ingress[0].protocol: \"tcpp\" is not tcp, udp, icmp, icmpv6 or a protocol number 0-255; did you mean 'tcp'?",
+    ],
+    [
+      "{ protocol: 256, from: any }",
+      'site.yaml:5:19: group web: spec.ingress[0].protocol: "256" is not tcp, udp, icmp, icmpv6 or a protocol number 0-255',
+    ],
+    [
+      "{ protocol: tcp, ports: [0], from: any }",
+      'site.yaml:5:32: group web: spec.ingress[0].ports[0]: "0" is not a port 1-65535 or a range such as "8000-8100" (first not above last)',
+    ],
+    [
+      "{ protocol: tcp, ports: [9-8], from: any }",
+      'site.yaml:5:32: group web: spec.ingress[0].ports[0]: "9-8" is not a port 1-65535 or a range such as "8000-8100" (first not above last)',
+    ],
+    [
+      "{ protocol: icmp, ports: [8], from: any }",
+      "site.yaml:5:32: group web: spec.ingress[0].ports: ports go with tcp or udp, not with icmp",
+    ],
+    [
+      "{ protocol: tcp }",
+      "site.yaml:5:7: group web: spec.ingress[0].from: is missing (any | network | {group} | {prefix})",
+    ],
+    [
+      "{ protocol: tcp, to: any }",
+      "site.yaml:5:24: group web: spec.ingress[0].to: there is no such field; did you mean 'from'?",
+    ],
+    [
+      "{ protocol: tcp, from: ani }",
+      "site.yaml:5:30: group web: spec.ingress[0].from: \"ani\" is not any | network | {group} | {prefix}; did you mean 'any'?",
+    ],
+    [
+      "{ protocol: tcp, from: { grup: web } }",
+      "site.yaml:5:32: group web: spec.ingress[0].from.grup: there is no such field; did you mean 'group'?",
+    ],
+    [
+      "{ protocol: tcp, from: { group: web, prefix: 10.0.0.0/8 } }",
+      "site.yaml:5:30: group web: spec.ingress[0].from: must name one of group and prefix",
+    ],
+    [
+      "{ protocol: tcp, from: { prefix: 2001:db8::/32 } }",
+      'site.yaml:5:40: group web: spec.ingress[0].from.prefix: "2001:db8::/32": IPv6 is not in this version',
+    ],
+  ])("of a rule: %s", (text, message) => {
+    expect(messageOf(rule(text))).toBe(message);
+  });
+});
+
+describe("what the design names and this version does not do is refused in words", () => {
+  test.each(["routed", "brouted", "transport", "nat"])("wiring %s", (kind) => {
+    const text = network(lan.replace("bridged, bridge: br0", `${kind}, gateway: 169.254.0.1`));
+    expect(messageOf(text)).toBe(
+      `site.yaml:6:19: network lan0: spec.wiring.kind: '${kind}' is not in this version; there is: bridged`,
+    );
+  });
+  test.each(["relay", "snoop", "static", "mac"])("addressing %s", (kind) => {
+    const text = network(`${lan}\naddressing: { kind: ${kind}, servers: [10.0.0.2] }`);
+    expect(messageOf(text)).toBe(
+      `site.yaml:7:23: network lan0: spec.addressing.kind: '${kind}' is not in this version; there is: managed`,
+    );
+  });
+  test("prefix6", () => {
+    expect(messageOf(network(`${lan}\nprefix6: 2001:db8::/64`))).toBe(
+      "site.yaml:7:3: network lan0: spec.prefix6: IPv6 is not in this version; leave the field out",
+    );
+  });
+});
+
+describe("text that could do harm elsewhere is refused by rule and shown escaped", () => {
+  const rule =
+    "a name: 1 to 63 of the small letters a-z, digits, '.' and '-', beginning and ending with a letter or digit";
+  test.each([
+    ["web;reboot", '"web;reboot"'],
+    ["web }; flush ruleset", '"web }; flush ruleset"'],
+    ["$(reboot)", '"$(reboot)"'],
+    ["../../etc", '"../../etc"'],
+    ["a\nb", String.raw`"a\nb"`],
+    ["a\u001b[31m", String.raw`"a\u001b[31m"`],
+    ["a\u202egnp", String.raw`"a\u202egnp"`],
+    ["a\u0000", String.raw`"a\u0000"`],
+    ["ä", String.raw`"\u00e4"`],
+    ["", '""'],
+    ["a".repeat(64), `"${"a".repeat(60)}"… (64 characters)`],
+  ])("a name: %j", (name, shown) => {
+    const text = JSON.stringify({ kind: "group", name, spec: {} });
+    expect(messageOf(text)).toBe(`site.yaml:1:24: group ${shown}: name: ${shown} is not ${rule}`);
+    expect(loadSite(JSON.stringify({ kind: "group", name: "a".repeat(63), spec: {} }), "site.yaml")).toHaveLength(1);
+  });
+
+  test.each(["br0; reboot", 'br"0', "br0 br1", "br/0", "abcdefghijklmnop", "-br0", "br0\n"])(
+    "an interface: %j",
+    (bridge) => {
+      const spec = { prefix4: "10.0.0.0/24", gateway4: "10.0.0.1", wiring: { kind: "bridged", bridge } };
+      const text = JSON.stringify({ kind: "network", name: "lan0", spec });
+      expect(messageOf(text)).toContain(
+        `spec.wiring.bridge: ${JSON.stringify(bridge)} is not an interface name: 1 to 15 of letters, digits, '_', '.' and '-', not beginning with '.' or '-'`,
+      );
+    },
+  );
+
+  test("a field's name and the file's own name", () => {
+    const error = refusal('{"kind": "group", "name": "a", "spec": {"\\u001b[2J": 1}}', "a\u001b[31m.yaml");
+    expect(error.message).toBe(
+      String.raw`a\u001b[31m.yaml:1:41: group a: spec."\u001b[2J": there is no such field (there are: ingress, egress)`,
+    );
+  });
+});
+
+describe("several faults", () => {
+  test("are told all at once, in the order of the file, with the place of the first in the fields", () => {
+    const text = `${guest("{ network: LAN, mac: x }")}---\n${network(lan.replace("prefix4:", "prefix:"))}---\nkind: x\n`;
+    const error = refusal(text, "a.yaml");
+    expect(error.message.split("\n")).toEqual([
+      "a.yaml has 4 faults:",
+      "  a.yaml:5:18: guest web1: spec.nics[0].network: \"LAN\" is not a name: 1 to 63 of the small letters a-z, digits, '.' and '-', beginning and ending with a letter or digit",
+      '  a.yaml:5:28: guest web1: spec.nics[0].mac: "x" is not a MAC address such as 02:00:5e:10:00:01',
+      "  a.yaml:10:3: network lan0: spec.prefix: there is no such field; did you mean 'prefix4'?",
+      '  a.yaml:14:7: document 3: kind: "x" is no kind (there are: network, group, guest)',
+    ]);
+    expect(error).toMatchObject({ code: "SITE_INVALID", fields: { path: "a.yaml", line: 5, column: 18, faults: 4 } });
+  });
+
+  test("of form and of content stand in one list", () => {
+    expect(refusal("kind: group\nname: A\nspec: {}\n---\na: [\n").message).toMatch(/^site.yaml has 2 faults:/);
+  });
+
+  test("beyond two hundred are counted", () => {
+    const error = refusal(Array.from({ length: 250 }, () => "kind: x\n").join("---\n"));
+    expect(error.message.split("\n")).toHaveLength(202);
+    expect(error.message).toMatch(/\n {2}and 50 more$/);
+  });
+});
+
+describe("a file that would cost more than its length", () => {
+  test.each([20_000, 200_000])("nested %i deep", (depth) => {
+    expect(messageOf("[".repeat(depth))).toBe("site.yaml:1:33: more than 32 levels of nesting");
+    expect(messageOf("{a: ".repeat(depth))).toContain("more than 32 levels of nesting");
+    expect(messageOf("- ".repeat(depth))).toContain("more than 32 levels of nesting");
+  });
+
+  test("with aliases of aliases", () => {
+    const lines = Array.from({ length: 9 }, (_, n) => `a${n + 1}: &a${n + 1} [${Array(9).fill(`*a${n}`).join(", ")}]`);
+    expect(messageOf(["a0: &a0 [x]", ...lines].join("\n"))).toContain("Excessive alias count");
+  });
+
+  test("with one object of very many fields", () => {
+    const text = Array.from({ length: 100_000 }, (_, n) => `a${n}: 1`).join("\n");
+    expect(messageOf(text)).toBe("site.yaml:1:1: more than 1024 fields in one place");
+  });
+
+  test("with more objects than a file may have", () => {
+    const text = `[${Array(65_537).fill("1").join(",")}]`;
+    expect(messageOf(text)).toContain("the file has 65537 objects; at most 65536 are read");
+  });
+});

@@ -1,0 +1,222 @@
+/** The fields of site documents, with their defaults and limits. Nothing else in the program writes a default of theirs. */
+import { z } from "zod";
+import type { GroupRule } from "../model/resources.ts";
+import {
+  address4,
+  domainName,
+  hostname,
+  interfaceName,
+  macAddress,
+  objectName,
+  ports,
+  prefix4,
+  protocol,
+  range4,
+  type TextForm,
+} from "./text.ts";
+
+/** What the reference page calls a type that zod cannot name. */
+export const typeNames: z.core.$ZodRegistry<{ type: string }> = z.registry<{ type: string }>();
+
+/** Most of anything in one file; beyond it a file is a mistake rather than a wish. */
+export const limits = {
+  fileCharacters: 64 * 1024 * 1024,
+  fileObjects: 65_536,
+  nesting: 32,
+  aliases: 256,
+} as const;
+
+function parsed<T>(form: TextForm<T>, text: string) {
+  const schema = z.string().transform((value, context): T => read(form, value, context));
+  return schema.register(typeNames, { type: form.type }).describe(text);
+}
+
+/** Numbers are taken as their text: `80` and `"80"` are the same port. */
+function parsedNumber<T>(form: TextForm<T>, text: string) {
+  const schema = z.union([z.string(), z.number()]).transform((value, context): T => read(form, String(value), context));
+  return schema.register(typeNames, { type: form.type }).describe(text);
+}
+
+function read<T>(form: TextForm<T>, value: string, context: z.core.$RefinementCtx<unknown>): T {
+  const result = form.parse(value);
+  if (result !== undefined) return result;
+  context.addIssue({ code: "custom", message: form.explain(value) });
+  return z.NEVER;
+}
+
+const wiring = z
+  .strictObject({
+    kind: z.literal("bridged").describe("How a port reaches the network. `bridged`: the port joins the bridge."),
+    bridge: parsed(interfaceName, "The bridge that ports of this network join. It must exist on the host."),
+    uplink: parsed(interfaceName, "The host's interface towards the LAN, a port of the bridge.").exactOptional(),
+  })
+  .describe("How a port reaches the network.");
+
+const route = z.strictObject({
+  to: parsed(prefix4, "Destination."),
+  via: parsed(address4, "Router of this network; 0.0.0.0 when the destination is on the link (RFC 3442)."),
+});
+
+const addressing = z
+  .strictObject({
+    kind: z
+      .literal("managed")
+      .describe("Who decides the addresses. `managed`: vifguard assigns them and answers DHCP."),
+    leaseSeconds: z
+      .int()
+      .min(10)
+      .max(31_536_000)
+      .default(3600)
+      .describe("How long a DHCP lease lasts. Guests renew after half of it."),
+    macScheme: z
+      .enum(["ip", "random"])
+      .default("random")
+      .describe(
+        "`ip`: the address decides the MAC, fe:00 and its four octets. `random`: a locally administered MAC, drawn once per NIC.",
+      ),
+    dns: z.array(parsed(address4, "DNS server.")).max(8).default([]).describe("DNS servers told to guests, in order."),
+    ntp: z.array(parsed(address4, "NTP server.")).max(8).default([]).describe("NTP servers told to guests."),
+    domain: parsed(domainName, "Domain name told to guests.").exactOptional(),
+    search: z
+      .array(parsed(domainName, "Search domain."))
+      .max(16)
+      .default([])
+      .describe("Search domains told to guests (RFC 3397)."),
+    mtu: z.int().min(576).max(9216).exactOptional().describe("MTU told to guests; nothing is told without it."),
+    routes: z
+      .array(route)
+      .max(64)
+      .default([])
+      .describe("Static routes told to guests besides the default route (RFC 3442)."),
+  })
+  .describe("How a guest gets its address and how vifguard knows it.");
+
+const networkSpec = z.strictObject({
+  prefix4: parsed(prefix4, "The IPv4 prefix of the network; host bits are zero."),
+  gateway4: parsed(address4, "The default gateway, inside the prefix. No guest ever gets this address."),
+  range4: z
+    .array(parsed(range4, "First and last address, both included."))
+    .max(256)
+    .default([])
+    .describe(
+      "Where addresses are taken from. Without it only the addresses that NICs name (`address4`) are given out.",
+    ),
+  gatewayMac: parsed(
+    macAddress,
+    "When it is named, only this MAC may speak for the gateway's address.",
+  ).exactOptional(),
+  wiring,
+  addressing: addressing.prefault({ kind: "managed" }),
+});
+
+const anyone = z.enum(["any", "network"]);
+const named = z.strictObject({
+  group: parsed(objectName, "NICs that carry this group.").exactOptional(),
+  prefix: parsed(prefix4, "Addresses of this IPv4 prefix.").exactOptional(),
+});
+
+function peer(text: string) {
+  return z
+    .union([anyone, named])
+    .transform((value, context): GroupRule["peer"] => {
+      if (typeof value === "string") return value;
+      const { group, prefix } = value;
+      if (group !== undefined && prefix === undefined) return { group };
+      if (prefix !== undefined && group === undefined) return { prefix };
+      context.addIssue({ code: "custom", message: "must name one of group and prefix" });
+      return z.NEVER;
+    })
+    .register(typeNames, { type: "any | network | {group} | {prefix}" })
+    .describe(text);
+}
+
+const ruleFields = {
+  protocol: parsedNumber(protocol, "Protocol, by name or IP protocol number."),
+  ports: z
+    .array(parsedNumber(ports, "Port or range."))
+    .min(1)
+    .max(64)
+    .exactOptional()
+    .describe("Destination ports of tcp or udp; all of them without it."),
+};
+
+const ingressRule = z
+  .strictObject({
+    ...ruleFields,
+    from: peer("Who may open the flow: anyone, the guest's own network, a group, a prefix."),
+  })
+  .transform(({ from, ...rest }): GroupRule => ({ ...rest, peer: from }));
+const egressRule = z
+  .strictObject({
+    ...ruleFields,
+    to: peer("Where the guest may open flows to: anyone, its own network, a group, a prefix."),
+  })
+  .transform(({ to, ...rest }): GroupRule => ({ ...rest, peer: to }));
+
+const groupSpec = z.strictObject({
+  ingress: z.array(ingressRule).max(256).default([]).describe("What may reach the members. Kept, not yet enforced."),
+  egress: z.array(egressRule).max(256).default([]).describe("What the members may reach. Kept, not yet enforced."),
+});
+
+const nic = z.strictObject({
+  network: parsed(objectName, "The network the NIC is on."),
+  mac: parsed(macAddress, "A fixed MAC, unicast. Assigned by the network's macScheme without it.").exactOptional(),
+  address4: parsed(
+    address4,
+    "A fixed address inside the network's prefix; it may lie outside range4. Assigned from range4 without it.",
+  ).exactOptional(),
+  groups: z
+    .array(parsed(objectName, "Name of a group."))
+    .max(16)
+    .default([])
+    .describe("Security groups of the NIC. Kept, not yet enforced."),
+});
+
+const guestSpec = z.strictObject({
+  nics: z.array(nic).min(1).max(32).describe("The guest's NICs, in its own order."),
+  hostname: parsed(hostname, "Host name told to the guest by DHCP.").exactOptional(),
+});
+
+const name = parsed(objectName, "Name of the object, unique among its kind.");
+
+/** One document per object: `{kind, name, spec}`. */
+export const documentSchemas = {
+  network: z.strictObject({
+    kind: z.literal("network").describe("`network`."),
+    name,
+    spec: networkSpec.describe("The network."),
+  }),
+  group: z.strictObject({
+    kind: z.literal("group").describe("`group`."),
+    name,
+    spec: groupSpec.describe("The security group: allow-only rules."),
+  }),
+  guest: z.strictObject({
+    kind: z.literal("guest").describe("`guest`."),
+    name,
+    spec: guestSpec.describe("The guest."),
+  }),
+} as const;
+
+/** Words of the design that a later version will know; an answer of their own, because the operator read them somewhere. */
+export const laterFields: Readonly<Record<string, string>> = {
+  "network.spec.prefix6": "IPv6",
+  "network.spec.gateway6": "IPv6",
+  "network.spec.range6": "IPv6",
+  "network.spec.hostServices": "opening services of the host to guests",
+  "network.spec.wiring.vlan": "a VLAN of the bridge",
+  "guest.spec.nics[].address6": "IPv6",
+  "guest.spec.nics[].addresses4": "more than one address per NIC",
+  "guest.spec.nics[].allowedPairs": "allowed pairs",
+  "guest.spec.nics[].roles": "roles of a NIC",
+};
+export const laterValues: Readonly<Record<string, readonly string[]>> = {
+  "network.spec.wiring.kind": ["routed", "brouted", "transport", "nat"],
+  "network.spec.addressing.kind": ["relay", "snoop", "static", "mac"],
+};
+
+/** Right words in the wrong place. */
+export const misplacedFields: Readonly<Record<string, string>> = {
+  "group.spec.ingress[].to": "from",
+  "group.spec.egress[].from": "to",
+};

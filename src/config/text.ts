@@ -1,0 +1,150 @@
+/** Text of a site file to branded values: what was asked for, and in words what is wrong with what was written. */
+import {
+  type Ipv4Address,
+  type Ipv4Prefix,
+  type Ipv4Range,
+  ipv4FromNumber,
+  ipv4ToNumber,
+  netmask4,
+  parseIpv4,
+  parsePrefix4,
+  parseRange4,
+} from "../model/ipv4.ts";
+import { type MacAddress, parseMac } from "../model/mac.ts";
+import { type InterfaceName, type ObjectName, parseInterfaceName, parseObjectName } from "../model/names.ts";
+import type { GroupRule } from "../model/resources.ts";
+import { show } from "./faults.ts";
+import { suggestion } from "./nearest.ts";
+
+/** How one kind of text is read. `explain` is asked only about text that `parse` refused. */
+export interface TextForm<T> {
+  /** Short name for the reference page. */
+  readonly type: string;
+  readonly parse: (text: string) => T | undefined;
+  readonly explain: (text: string) => string;
+}
+
+const form = <T>(type: string, parse: (text: string) => T | undefined, rule: string): TextForm<T> => ({
+  type,
+  parse,
+  explain: (text) => `${show(text)} is not ${rule}`,
+});
+
+/** A form of IPv4 text: IPv6 gets its own answer. */
+function form4<T>(base: TextForm<T>): TextForm<T> {
+  const explain = (text: string): string =>
+    text.includes(":") ? `${show(text)}: IPv6 is not in this version` : base.explain(text);
+  return { ...base, explain };
+}
+
+export const objectName: TextForm<ObjectName> = form(
+  "name",
+  parseObjectName,
+  "a name: 1 to 63 of the small letters a-z, digits, '.' and '-', beginning and ending with a letter or digit",
+);
+
+export const interfaceName: TextForm<InterfaceName> = form(
+  "interface name",
+  parseInterfaceName,
+  "an interface name: 1 to 15 of letters, digits, '_', '.' and '-', not beginning with '.' or '-'",
+);
+
+export const macAddress: TextForm<MacAddress> = form(
+  "MAC address",
+  parseMac,
+  "a MAC address such as 02:00:5e:10:00:01",
+);
+
+export const address4: TextForm<Ipv4Address> = form4(
+  form("IPv4 address", parseIpv4, "an IPv4 address such as 203.0.113.10 (four numbers 0-255 without leading zeros)"),
+);
+
+export const range4: TextForm<Ipv4Range> = form4(
+  form(
+    "IPv4 range",
+    parseRange4,
+    "an IPv4 range such as 203.0.113.10-203.0.113.250 (first not above last) or one address",
+  ),
+);
+
+const PREFIX_RULE = "an IPv4 prefix such as 203.0.113.0/24";
+
+/** The prefix that the address with its length lies in. */
+function maskedPrefix(text: string): string | undefined {
+  const slash = text.indexOf("/");
+  const address = parseIpv4(text.slice(0, slash));
+  const whole = parsePrefix4(`0.0.0.0${text.slice(slash)}`);
+  if (slash < 0 || address === undefined || whole === undefined) return undefined;
+  const mask = ipv4ToNumber(netmask4(whole));
+  return `${ipv4FromNumber(ipv4ToNumber(address) & mask)}/${text.slice(slash + 1)}`;
+}
+
+function explainPrefix(text: string): string {
+  const masked = maskedPrefix(text);
+  if (masked !== undefined) return `${show(text)} has host bits set; did you mean '${masked}'?`;
+  return `${show(text)} is not ${PREFIX_RULE}`;
+}
+
+export const prefix4: TextForm<Ipv4Prefix> = form4({
+  type: "IPv4 prefix",
+  parse: parsePrefix4,
+  explain: explainPrefix,
+});
+
+// RFC 1035 section 2.3.1 with the digits of RFC 1123; '_' because service zones have it.
+const LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
+const DOMAIN = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`);
+const HOSTNAME = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
+
+export const domainName: TextForm<string> = form(
+  "domain name",
+  (text) => (text.length <= 253 && DOMAIN.test(text) ? text : undefined),
+  "a domain name such as example.net (labels of letters, digits, '-' and '_', at most 253 characters)",
+);
+
+export const hostname: TextForm<string> = form(
+  "host name",
+  (text) => (HOSTNAME.test(text) ? text : undefined),
+  "a host name: 1 to 63 letters, digits and '-', beginning and ending with a letter or digit",
+);
+
+/** `80` or `8000-8100`; a range of one port becomes the port. */
+function parsePorts(text: string): string | undefined {
+  const [, low, high = low] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text) ?? [];
+  const [first, last] = [Number(low), Number(high)];
+  if (!(first >= 1 && first <= last && last <= 65535)) return undefined;
+  return first === last ? String(first) : `${first}-${last}`;
+}
+
+export const ports: TextForm<string> = form(
+  "port or range",
+  parsePorts,
+  'a port 1-65535 or a range such as "8000-8100" (first not above last)',
+);
+
+type Protocol = GroupRule["protocol"];
+const PROTOCOLS = new Map<string, Protocol>([
+  ["tcp", "tcp"],
+  ["udp", "udp"],
+  ["icmp", "icmp"],
+  ["icmpv6", "icmpv6"],
+  ["1", "icmp"],
+  ["6", "tcp"],
+  ["17", "udp"],
+  ["58", "icmpv6"],
+]);
+const PROTOCOL_NAMES = ["tcp", "udp", "icmp", "icmpv6"] as const;
+
+/** Names and numbers of the same protocol become one value, so that a file replayed in the other form changes nothing. */
+function parseProtocol(text: string): Protocol | undefined {
+  const named = PROTOCOLS.get(text);
+  if (named !== undefined) return named;
+  return /^(?:0|[1-9]\d{0,2})$/.test(text) && Number(text) <= 255 ? Number(text) : undefined;
+}
+
+export const protocol: TextForm<Protocol> = {
+  type: "tcp | udp | icmp | icmpv6 | 0-255",
+  parse: parseProtocol,
+  explain: (text) =>
+    `${show(text)} is not tcp, udp, icmp, icmpv6 or a protocol number 0-255${suggestion(text, PROTOCOL_NAMES)}`,
+};

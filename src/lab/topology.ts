@@ -1,0 +1,193 @@
+/** The lab on paper: its boxes, their names, addresses and wires. Pure: raising it is `raise.ts`'s work. */
+import type { Brand } from "../model/brand.ts";
+import { GuardError } from "../model/errors.ts";
+import {
+  type Ipv4Address,
+  type Ipv4Prefix,
+  ipv4FromNumber,
+  ipv4ToBytes,
+  parsePrefix4,
+  prefix4Bounds,
+} from "../model/ipv4.ts";
+import { type MacAddress, macFromBytes } from "../model/mac.ts";
+
+/** Lower-case letters and digits only, so that `vg-<name>-<box>` can be read back without doubt. */
+export type LabName = Brand<string, "LabName">;
+export type NicKind = "veth" | "tap";
+export const nicKinds = ["veth", "tap"] as const satisfies readonly NicKind[];
+export type Box = "lan" | "gw" | "neighbour" | "host" | `guest${number}`;
+
+/** Who somebody is on the wire. */
+export interface Party {
+  readonly mac: MacAddress;
+  readonly address: Ipv4Address;
+}
+
+export interface GuestBox extends Party {
+  readonly box: Box;
+  /** The host's end of the guest's NIC; the guest's own end is always `eth0`. */
+  readonly port: string;
+}
+
+export interface Topology {
+  readonly name: LabName;
+  readonly nic: NicKind;
+  readonly prefix4: Ipv4Prefix;
+  readonly gateway: Party;
+  readonly neighbour: Party;
+  /** MAC of br0; the bridge has no address. */
+  readonly bridgeMac: MacAddress;
+  readonly guests: readonly GuestBox[];
+  /** Every box, in the order they are made. */
+  readonly boxes: readonly Box[];
+}
+
+export interface LabOptions {
+  readonly name: string;
+  readonly guests: number;
+  readonly nic: NicKind;
+  /** What the guests' NICs are born with; by default the MAC that the `ip` scheme gives their address. */
+  readonly guestMacs?: readonly MacAddress[];
+}
+
+/** One namespace's worth of work for `ip -batch`. */
+export interface Batch {
+  readonly netns: string;
+  readonly lines: readonly string[];
+}
+
+export const NETNS_PREFIX = "vg-";
+export const MAX_GUESTS = 32;
+/** RFC 5737 documentation range: cannot be anybody's LAN. */
+export const LAB_PREFIX = "203.0.113.0/24";
+/** Guests are numbered from .10 on, so that .1 to .9 stay for the boxes of the LAN. */
+const FIRST_GUEST = 10;
+
+export function parseLabName(text: string): LabName | undefined {
+  return /^[a-z0-9]{1,15}$/.test(text) ? (text as LabName) : undefined;
+}
+
+/** @throws USAGE */
+export function labName(text: string): LabName {
+  const name = parseLabName(text);
+  if (name === undefined)
+    throw new GuardError("USAGE", `lab name '${text}' is not 1 to 15 lower-case letters and digits`);
+  return name;
+}
+
+export function namespaceOf(name: LabName, box: Box): string {
+  return `${NETNS_PREFIX}${name}-${box}`;
+}
+
+/** Which lab a namespace belongs to; undefined for namespaces that are not ours. */
+export function labOfNamespace(netns: string): LabName | undefined {
+  const match = /^vg-([a-z0-9]{1,15})-(?:lan|gw|neighbour|host|guest[1-9]\d?)$/.exec(netns);
+  return match?.[1] === undefined ? undefined : parseLabName(match[1]);
+}
+
+/** FE:00 and the four octets of the address: what `macScheme: ip` gives (DESIGN section 5). */
+export function schemeMac(address: Ipv4Address): MacAddress {
+  return macFromBytes(Uint8Array.of(0xfe, 0, ...ipv4ToBytes(address)));
+}
+
+function lanMac(last: number): MacAddress {
+  return macFromBytes(Uint8Array.of(0x02, 0x76, 0x67, 0, 0, last));
+}
+
+/** @throws USAGE */
+export function planLab(options: LabOptions): Topology {
+  const name = labName(options.name);
+  if (!Number.isInteger(options.guests) || options.guests < 1 || options.guests > MAX_GUESTS)
+    throw new GuardError("USAGE", `a lab has 1 to ${MAX_GUESTS} guests, not ${options.guests}`);
+  const prefix4 = parsePrefix4(LAB_PREFIX);
+  if (prefix4 === undefined) throw new TypeError(`not a prefix: ${LAB_PREFIX}`);
+  const base = prefix4Bounds(prefix4).first;
+  const guests = Array.from({ length: options.guests }, (_, i): GuestBox => {
+    const address = ipv4FromNumber(base + FIRST_GUEST + i);
+    return {
+      box: `guest${i + 1}`,
+      port: `vif${i + 1}.0`,
+      address,
+      mac: options.guestMacs?.[i] ?? schemeMac(address),
+    };
+  });
+  return {
+    name,
+    nic: options.nic,
+    prefix4,
+    gateway: { address: ipv4FromNumber(base + 1), mac: lanMac(1) },
+    neighbour: { address: ipv4FromNumber(base + 2), mac: lanMac(2) },
+    bridgeMac: lanMac(3),
+    guests,
+    boxes: ["lan", "gw", "neighbour", "host", ...guests.map((guest) => guest.box)],
+  };
+}
+
+export function isBox(topology: Topology, text: string): text is Box {
+  return topology.boxes.some((box) => box === text);
+}
+
+/** @throws NOT_FOUND */
+export function boxOf(topology: Topology, text: string): Box {
+  if (!isBox(topology, text))
+    throw new GuardError(
+      "NOT_FOUND",
+      `lab '${topology.name}' has no box '${text}'; it has ${topology.boxes.join(", ")}`,
+    );
+  return text;
+}
+
+// A switch that keeps nothing back: no spanning tree, no snooping, and reserved groups (LLDP, 802.1X) forwarded too
+// (bits 0 to 2 cannot be set). What does not arrive was stopped by vifguard and by nothing else.
+const PLAIN_BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0 group_fwd_mask 65528";
+
+/** All wires, made from inside the namespaces so that not even for a moment anything stands outside. */
+export function wiringOf(topology: Topology): readonly Batch[] {
+  const ns = (box: Box): string => namespaceOf(topology.name, box);
+  const length = prefix4Bounds(topology.prefix4).length;
+  const veth = (near: string, far: string, box: Box): string =>
+    `link add ${near} type veth peer name ${far} netns ${ns(box)}`;
+  const station = (box: Box, party: Party): Batch => ({
+    netns: ns(box),
+    lines: [
+      "link set lo up",
+      `link set eth0 address ${party.mac}`,
+      `address add ${party.address}/${length} dev eth0`,
+      "link set eth0 up",
+    ],
+  });
+  const lanPorts = ["gw", "neighbour", "host"] as const;
+  return [
+    {
+      netns: ns("lan"),
+      lines: [
+        `link add sw0 ${PLAIN_BRIDGE}`,
+        ...lanPorts.flatMap((box) => [veth(box, "eth0", box), `link set ${box} master sw0 up`]),
+        "link set sw0 up",
+      ],
+    },
+    station("gw", topology.gateway),
+    station("neighbour", topology.neighbour),
+    {
+      netns: ns("host"),
+      lines: [
+        "link set lo up",
+        `link add br0 address ${topology.bridgeMac} ${PLAIN_BRIDGE}`,
+        "link set eth0 master br0 up",
+        "link set br0 up",
+        ...topology.guests.map((guest) =>
+          topology.nic === "veth" ? veth(guest.port, "eth0", guest.box) : `tuntap add ${guest.port} mode tap`,
+        ),
+      ],
+    },
+    ...topology.guests.map((guest) => ({
+      netns: ns(guest.box),
+      lines: [
+        "link set lo up",
+        ...(topology.nic === "tap" ? ["tuntap add eth0 mode tap"] : []),
+        `link set eth0 address ${guest.mac}`,
+        "link set eth0 up",
+      ],
+    })),
+  ];
+}

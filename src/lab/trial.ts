@@ -1,0 +1,129 @@
+/** Tells a lie and its honest twin in a lab, and sees what came of them. */
+import { execPath } from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Reason } from "../model/reasons.ts";
+import { type Attack, type AttackContext, type Control, honestArp } from "./attack.ts";
+import { builtFile } from "./built.ts";
+import { toHex } from "./hex.ts";
+import type { Lab } from "./raise.ts";
+import { type Sniffer, sniff } from "./sniff.ts";
+import type { Box, Party } from "./topology.ts";
+
+/** Packets dropped so far on the liar's port, by reason. */
+export type Counts = ReadonlyMap<Reason, number>;
+
+export interface Trial {
+  readonly attack: Attack;
+  readonly sent: number;
+  /** Boxes that saw one of the frames; must be empty behind the guard. */
+  readonly arrivedAt: readonly Box[];
+  /** What was counted while the lie was told; empty without an agent to ask. */
+  readonly counted: Counts;
+  readonly controlPassed: boolean;
+}
+
+export interface Bench {
+  /** Tells one lie, then the truth. */
+  try(attack: Attack): Promise<Trial>;
+  /** Whether honest frames get through, on their own. */
+  control(control: Control): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+export interface BenchOptions {
+  readonly from: Box;
+  /** Who the boxes are; by default what the topology says. */
+  readonly parties?: Partial<Pick<AttackContext, "self" | "victim">>;
+  readonly counts?: () => Promise<Counts>;
+  /** How long a lie is waited for; it ends sooner when it arrives. */
+  readonly waitMs?: number;
+}
+
+const WAIT_MS = 250;
+const CONTROL_MS = 2_000;
+
+/** Puts frames on the wire from inside a box. @returns how many the kernel took @throws COMMAND_FAILED */
+export async function sendFrames(lab: Lab, box: Box, frames: readonly Uint8Array[], device = "eth0"): Promise<number> {
+  const stdin = frames.map((frame) => `${toHex(frame)}\n`).join("");
+  return Number(await lab.must(box, [execPath, builtFile("lab/send.js"), device], { stdin }));
+}
+
+/** Another guest if there is one, else the neighbour: whom the liar pretends to be. */
+function partiesOf(lab: Lab, from: Box): Pick<AttackContext, "self" | "victim"> {
+  const { guests, neighbour } = lab.topology;
+  const self: Party = guests.find((guest) => guest.box === from) ?? neighbour;
+  const victim: Party = guests.find((guest) => guest.box !== from) ?? neighbour;
+  return { self, victim };
+}
+
+let serial = Date.now() & 0x3fffffff;
+
+function nextContext(lab: Lab, options: BenchOptions): AttackContext {
+  const { gateway, neighbour, prefix4 } = lab.topology;
+  serial = (serial + 1) & 0x3fffffff;
+  return { gateway, neighbour, prefix4, ...partiesOf(lab, options.from), ...options.parties, serial };
+}
+
+function difference(before: Counts, after: Counts): Counts {
+  const counts = new Map<Reason, number>();
+  for (const [reason, packets] of after) {
+    const more = packets - (before.get(reason) ?? 0);
+    if (more > 0) counts.set(reason, more);
+  }
+  return counts;
+}
+
+/** Sniffers at every box but the liar's own, and one at the liar for the answers it gets. */
+export async function openBench(lab: Lab, options: BenchOptions): Promise<Bench> {
+  const { from, waitMs = WAIT_MS, counts = async () => new Map() } = options;
+  const watched = lab.topology.boxes.filter((box) => box !== "lan" && box !== "host" && box !== from);
+  const everyone = await Promise.all([from, ...watched].map((box) => sniff(lab, box)));
+  const listeners = everyone.filter((sniffer) => sniffer.box !== from);
+  const own = everyone.filter((sniffer) => sniffer.box === from);
+
+  const marks = (): ReadonlyMap<Sniffer, number> =>
+    new Map(everyone.map((sniffer) => [sniffer, sniffer.frames().length]));
+  const arrivals = (frames: readonly Uint8Array[], since: ReadonlyMap<Sniffer, number>): readonly Box[] =>
+    listeners.filter((at) => frames.some((frame) => at.has(frame, since.get(at)))).map((at) => at.box);
+
+  async function within(milliseconds: number, done: () => boolean): Promise<boolean> {
+    const deadline = performance.now() + milliseconds;
+    while (!done() && performance.now() < deadline) await sleep(5);
+    return done();
+  }
+
+  async function control(honest: Control): Promise<boolean> {
+    const context = nextContext(lab, options);
+    const frames = honest.build(context);
+    const since = marks();
+    await sendFrames(lab, from, frames);
+    const answered = (at: Sniffer): boolean =>
+      at
+        .frames()
+        .slice(since.get(at))
+        .some((frame) => honest.answer?.(context, frame) ?? false);
+    return within(CONTROL_MS, () => own.some(answered) || arrivals(frames, since).length > 0);
+  }
+
+  async function tell(attack: Attack): Promise<Omit<Trial, "controlPassed">> {
+    const frames = attack.build(nextContext(lab, options));
+    const before = await counts();
+    const since = marks();
+    const sent = await sendFrames(lab, from, frames);
+    await within(waitMs, () => arrivals(frames, since).length > 0);
+    return { attack, sent, arrivedAt: arrivals(frames, since), counted: difference(before, await counts()) };
+  }
+
+  // The guest asks before it speaks, as a real one does: what it may address later can depend on the answer.
+  await control(honestArp);
+  return {
+    control,
+    async try(attack) {
+      const told = await tell(attack);
+      return { ...told, controlPassed: await control(attack.control) };
+    },
+    async close() {
+      await Promise.all(everyone.map((sniffer) => sniffer.stop()));
+    },
+  };
+}

@@ -1,0 +1,26 @@
+/** Conditions an agent can be in: code, how bad, and the words `status` shows. Raised and cleared, never logged once and forgotten. */
+export interface ConditionSpec {
+  readonly severity: "info" | "warning" | "error";
+  readonly text: (detail: string) => string;
+}
+
+export const conditionCatalogue = {
+  RULES_REFUSED: { severity: "error", text: (detail) => `the kernel refused the rules; the old ones stand: ${detail}` },
+  PORT_FAILED: { severity: "error", text: (detail) => `ports that stay shut: ${detail}` },
+  RULES_REPAIRED: {
+    severity: "warning",
+    text: (detail) => `rules were changed by another program and put back: ${detail}`,
+  },
+  STORE_FAILED: {
+    severity: "error",
+    text: (detail) => `the store cannot write; guests keep their rules, nothing can be changed: ${detail}`,
+  },
+  DHCP_FAILED: { severity: "warning", text: (detail) => `DHCP requests were not answered: ${detail}` },
+  EVENTS_LOST: {
+    severity: "info",
+    text: (detail) => `kernel events were lost and everything was read again: ${detail}`,
+  },
+  POOL_FULL: { severity: "warning", text: (detail) => `no free address: ${detail}` },
+} as const satisfies Record<string, ConditionSpec>;
+
+export type ConditionCode = keyof typeof conditionCatalogue;

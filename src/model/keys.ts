@@ -1,0 +1,15 @@
+/** The layout of the store. Names, addresses and MACs contain no slash, so a key reads back without doubt. */
+import type { Ipv4Address } from "./ipv4.ts";
+import type { MacAddress } from "./mac.ts";
+import type { HostId, InterfaceName, ObjectName } from "./names.ts";
+
+export const keys = {
+  network: (name: ObjectName): string => `network/${name}`,
+  group: (name: ObjectName): string => `group/${name}`,
+  guest: (name: ObjectName): string => `guest/${name}`,
+  /** Who holds an address of a network: the claim two writers can never both get. */
+  address: (network: ObjectName, address: Ipv4Address): string => `address/${network}/${address}`,
+  mac: (mac: MacAddress): string => `mac/${mac}`,
+  attachment: (host: HostId, port: InterfaceName): string => `attachment/${host}/${port}`,
+  dhcpLease: (network: ObjectName, address: Ipv4Address): string => `lease/${network}/${address}`,
+} as const;

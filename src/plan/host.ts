@@ -1,0 +1,183 @@
+/** What the kernel should hold for this host, and the smallest transaction that gets it there from what it holds. */
+
+import type { BridgePortFlags, FdbEntry, Link } from "../kernel/links.ts";
+import type { Element, HeldElement, HeldPortChain, NftChange, PortChain, SetRef } from "../kernel/nft.ts";
+import type { InterfaceName } from "../model/names.ts";
+import {
+  type NetworkFacts,
+  networkElements,
+  type PlacedElement,
+  type PortBinding,
+  portElements,
+  staticSets,
+} from "../ruleset/elements.ts";
+import { entryChains } from "../ruleset/guard.ts";
+
+/** One attached port as it should be. */
+export interface PortWish {
+  readonly port: InterfaceName;
+  readonly binding: PortBinding;
+  /** ifindex of the bridge of its network. */
+  readonly bridge: number;
+}
+
+export interface HostWish {
+  readonly ports: readonly PortWish[];
+  readonly networks: readonly NetworkFacts[];
+}
+
+/** What was read back: the sets the agent fills, and the chains of single ports. */
+export interface HeldGuard {
+  readonly sets: readonly { readonly set: SetRef; readonly elements: readonly HeldElement[] }[];
+  readonly chains: readonly HeldPortChain[];
+}
+
+/** Every chain of a single port begins so; `/` stands in no other name of ours. */
+export const portChainPrefix = { ingress: "in/", egress: "out/" } as const;
+
+export function portChains(table: string, port: InterfaceName): readonly PortChain[] {
+  return (["ingress", "egress"] as const).map((hook) => ({
+    family: "netdev",
+    table,
+    chain: portChainPrefix[hook] + port,
+    hook,
+    device: port,
+    priority: 0,
+    target: entryChains[hook],
+  }));
+}
+
+/** True when the held chain judges exactly what it should. */
+export function isPortChain(wanted: PortChain, held: HeldPortChain | undefined): boolean {
+  return (
+    held !== undefined &&
+    held.chain === wanted.chain &&
+    held.hook === wanted.hook &&
+    held.policy === "drop" &&
+    held.target === wanted.target &&
+    held.devices.length === 1 &&
+    held.devices[0] === wanted.device
+  );
+}
+
+const keyText = (bytes: Uint8Array | undefined): string => (bytes === undefined ? "" : String.fromCharCode(...bytes));
+const setText = (set: { family: string; set: string }): string => `${set.family}/${set.set}`;
+const elementText = (element: Element): string => `${keyText(element.key)}|${keyText(element.keyEnd)}`;
+
+/** Elements by set, each once, even where two wishes name the same (a gateway of two networks). */
+function bySet(placed: Iterable<PlacedElement>): ReadonlyMap<string, ReadonlyMap<string, Element>> {
+  const sets = new Map<string, Map<string, Element>>();
+  for (const { family, set } of staticSets) sets.set(setText({ family, set }), new Map());
+  for (const { family, set, ...element } of placed)
+    sets.get(setText({ family, set }))?.set(elementText(element), element);
+  return sets;
+}
+
+function* wishedElements(wish: HostWish): Iterable<PlacedElement> {
+  for (const network of wish.networks) yield* networkElements(network);
+  for (const port of wish.ports) yield* portElements(port.binding);
+}
+
+function setChanges(set: SetRef, wanted: ReadonlyMap<string, Element>, held: readonly HeldElement[]): NftChange[] {
+  const missing = new Map(wanted);
+  const extra: Element[] = [];
+  for (const element of held) {
+    const text = elementText(element);
+    const wish = missing.get(text);
+    if (wish !== undefined && keyText(wish.data) === keyText(element.data)) missing.delete(text);
+    else extra.push(bareElement(element));
+  }
+  const changes: NftChange[] = [];
+  if (extra.length > 0) changes.push({ op: "delete-elements", set, elements: extra });
+  if (missing.size > 0) changes.push({ op: "add-elements", set, elements: [...missing.values()] });
+  return changes;
+}
+
+/** The element as a deletion names it: its key, no data. */
+function bareElement(element: Element): Element {
+  return element.keyEnd === undefined ? { key: element.key } : { key: element.key, keyEnd: element.keyEnd };
+}
+
+function chainChanges(table: string, wish: HostWish, held: readonly HeldPortChain[]): NftChange[] {
+  const heldByName = new Map(held.map((chain) => [chain.chain, chain]));
+  const changes: NftChange[] = [];
+  const additions: NftChange[] = [];
+  for (const port of wish.ports) {
+    for (const chain of portChains(table, port.port)) {
+      const present = heldByName.get(chain.chain);
+      if (!isPortChain(chain, present)) additions.push({ op: "add-port-chain", chain });
+      else heldByName.delete(chain.chain);
+    }
+  }
+  for (const chain of heldByName.keys())
+    changes.push({ op: "delete-port-chain", chain: { family: "netdev", table, chain } });
+  return [...changes, ...additions];
+}
+
+/** The whole difference; empty when the kernel already holds the wish. */
+export function guardChanges(table: string, wish: HostWish, held: HeldGuard): readonly NftChange[] {
+  const wanted = bySet(wishedElements(wish));
+  const changes: NftChange[] = chainChanges(table, wish, held.chains);
+  for (const { set, elements } of held.sets) {
+    changes.push(...setChanges(set, wanted.get(setText(set)) ?? new Map(), elements));
+  }
+  return changes;
+}
+
+/** The elements of one port, grouped as a transaction wants them. */
+export function portElementGroups(
+  table: string,
+  binding: PortBinding,
+): readonly { readonly set: SetRef; readonly elements: readonly Element[] }[] {
+  const groups: { set: SetRef; elements: Element[] }[] = [];
+  for (const { family, set, ...element } of portElements(binding)) {
+    const group = groups.find((g) => g.set.family === family && g.set.set === set);
+    if (group === undefined) groups.push({ set: { family, table, set }, elements: [element] });
+    else group.elements.push(element);
+  }
+  return groups;
+}
+
+/** Port settings of every bridged guest port: the second, independent layer (contract section 1.2). */
+export const guestPortFlags: BridgePortFlags = {
+  learning: false,
+  locked: true,
+  unicastFlood: false,
+  multicastFlood: false,
+  // ARP requests reach the guest as broadcasts; its egress chain lets only those for its own addresses by.
+  broadcastFlood: true,
+};
+
+export type LinkStep =
+  | { readonly op: "set-master"; readonly ifindex: number; readonly master: number }
+  | { readonly op: "set-flags"; readonly ifindex: number; readonly flags: BridgePortFlags }
+  | { readonly op: "add-fdb"; readonly entry: FdbEntry }
+  | { readonly op: "delete-fdb"; readonly entry: FdbEntry }
+  | { readonly op: "set-up"; readonly ifindex: number; readonly up: boolean };
+
+function sameFlags(a: BridgePortFlags, b: BridgePortFlags): boolean {
+  return (
+    a.learning === b.learning &&
+    a.locked === b.locked &&
+    a.unicastFlood === b.unicastFlood &&
+    a.multicastFlood === b.multicastFlood &&
+    a.broadcastFlood === b.broadcastFlood
+  );
+}
+
+/** From the link as it is to the guarded, forwarding port; going up is always last. */
+export function linkSteps(wish: PortWish, link: Link, fdb: readonly FdbEntry[]): readonly LinkStep[] {
+  const { ifindex, mac } = wish.binding;
+  const steps: LinkStep[] = [];
+  const moved = link.master !== wish.bridge;
+  if (moved) steps.push({ op: "set-master", ifindex, master: wish.bridge });
+  if (moved || link.bridgePort === undefined || !sameFlags(link.bridgePort, guestPortFlags)) {
+    steps.push({ op: "set-flags", ifindex, flags: guestPortFlags });
+  }
+  // Leaving a bridge forgets the entries of the port, so a moved port starts without any.
+  const held = moved ? [] : fdb;
+  for (const entry of held) if (entry.mac !== mac) steps.push({ op: "delete-fdb", entry });
+  if (!held.some((entry) => entry.mac === mac)) steps.push({ op: "add-fdb", entry: { ifindex, mac } });
+  if (!link.up) steps.push({ op: "set-up", ifindex, up: true });
+  return steps;
+}

@@ -1,0 +1,183 @@
+/**
+ * Which address and MAC every NIC gets. What a NIC holds it keeps; what the operator names replaces it; the rest is assigned.
+ * NICs are known by their place in the guest's spec, as attachments know them: one more is appended, the last is taken away.
+ */
+import { ipv4FromMac, macFromIpv4, randomMac } from "../addressing/mac-scheme.ts";
+import { allocate, isAssignable } from "../addressing/pool.ts";
+import { GuardError } from "../model/errors.ts";
+import type { Ipv4Address } from "../model/ipv4.ts";
+import type { MacAddress } from "../model/mac.ts";
+import type { ObjectName } from "../model/names.ts";
+import type { Guest, GuestSpec, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
+import { addressOn, type Claim, sameClaim } from "./claims.ts";
+import { invalid, networkOf, type WantedSite } from "./wanted.ts";
+
+export type Random = (count: number) => Uint8Array;
+
+/** A guest that is new or changed. */
+export interface GuestWish {
+  readonly name: ObjectName;
+  readonly spec: GuestSpec;
+  readonly held: Guest | undefined;
+}
+
+/** A NIC on its way to an identity. */
+interface Draft {
+  readonly claim: Claim;
+  readonly spec: NicSpec;
+  readonly network: NetworkSpec;
+  readonly held: NicIdentity | undefined;
+  address: Ipv4Address | undefined;
+  mac: MacAddress | undefined;
+}
+
+function keptMac(network: NetworkSpec, held: NicIdentity, address: Ipv4Address | undefined): MacAddress | undefined {
+  const [before] = held.addresses4;
+  if (address !== undefined && address === before) return held.mac;
+  // A MAC that spells the address given up belongs to whoever gets that address next.
+  const spelled = ipv4FromMac(held.mac) === before;
+  return network.addressing.macScheme === "ip" || spelled ? undefined : held.mac;
+}
+
+function draftOf(site: WantedSite, { name, held: guest }: GuestWish, spec: NicSpec, nic: number): Draft {
+  const network = networkOf(site, name, nic, spec.network);
+  const held = guest?.nics[nic];
+  const kept = held?.network === spec.network ? held.addresses4[0] : undefined;
+  const address = spec.address4 ?? kept;
+  const mac = spec.mac ?? (held === undefined ? undefined : keptMac(network, held, address));
+  return { claim: { guest: name, nic }, spec, network, held, address, mac };
+}
+
+/** Everything the NIC held and holds no longer; first for all guests, so that two may swap. */
+function release(site: WantedSite, claim: Claim, held: NicIdentity, draft: Draft | undefined): void {
+  for (const address of held.addresses4) {
+    if (draft?.spec.network !== held.network || draft.address !== address)
+      site.addresses.release(addressOn(held.network, address), claim);
+  }
+  if (draft?.mac !== held.mac) site.macs.release(held.mac, claim);
+}
+
+export function releaseGuest(site: WantedSite, guest: Guest, drafts: readonly Draft[] = []): void {
+  for (const [nic, held] of guest.nics.entries()) release(site, { guest: guest.name, nic }, held, drafts[nic]);
+}
+
+const nicText = ({ guest, nic }: Claim): string => `NIC ${nic} of guest '${guest}'`;
+
+function takenAddress(draft: Draft, address: Ipv4Address, network: ObjectName, holder: Claim): GuardError {
+  const says = `${address} on network '${network}', wanted for ${nicText(draft.claim)}, is held by ${nicText(holder)}`;
+  return new GuardError("ADDRESS_TAKEN", says, {
+    fields: { address, network, guest: draft.claim.guest, holder: holder.guest },
+  });
+}
+
+function takenMac(draft: Draft, mac: MacAddress, by: string): GuardError {
+  const derived = ipv4FromMac(mac) === draft.address ? " (it spells the address)" : "";
+  const says = `MAC ${mac}${derived}, wanted for ${nicText(draft.claim)}, is held by ${by}`;
+  return new GuardError("MAC_TAKEN", says, { fields: { mac, guest: draft.claim.guest, holder: by } });
+}
+
+/** Every network on whose wire the address would be: the NIC's own first. */
+function networksOfWire(site: WantedSite, network: ObjectName): readonly ObjectName[] {
+  return [network, ...site.siblings(network).map(({ name }) => name)];
+}
+
+/** Why a guest may not have the address in this network at all. */
+export function unassignable(
+  site: WantedSite,
+  name: ObjectName,
+  spec: NetworkSpec,
+  address: Ipv4Address,
+): string | undefined {
+  if (!isAssignable(spec, address)) return `${address} is not an address for guests in ${spec.prefix4}`;
+  const owner = site.siblings(name).find((other) => other.spec.gateway4 === address);
+  return owner === undefined ? undefined : `${address} is the gateway of network '${owner.name}' on the same bridge`;
+}
+
+function claimAddress(site: WantedSite, draft: Draft, address: Ipv4Address): void {
+  const { spec, claim, network } = draft;
+  const why = unassignable(site, spec.network, network, address);
+  const kept = draft.held?.network === spec.network && draft.held.addresses4.includes(address);
+  // What is kept is judged with its network: there the error names all the guests.
+  if (why !== undefined && !kept) throw invalid("guest", claim.guest, `spec.nics[${claim.nic}].address4: ${why}`);
+  for (const name of networksOfWire(site, spec.network)) {
+    const holder = site.addresses.holder(addressOn(name, address));
+    if (holder !== undefined && !sameClaim(holder, claim)) throw takenAddress(draft, address, name, holder);
+  }
+  site.addresses.claim(addressOn(spec.network, address), claim);
+}
+
+function claimMac(site: WantedSite, draft: Draft, mac: MacAddress): void {
+  const holder = site.macs.holder(mac);
+  if (holder !== undefined && !sameClaim(holder, draft.claim)) throw takenMac(draft, mac, nicText(holder));
+  const owner = site.gatewayMacs.get(mac);
+  if (owner !== undefined) throw takenMac(draft, mac, `the gateway of network '${owner}'`);
+  draft.mac = mac;
+  site.macs.claim(mac, draft.claim);
+}
+
+const isMacFree = (site: WantedSite, mac: MacAddress): boolean =>
+  site.macs.holder(mac) === undefined && !site.gatewayMacs.has(mac);
+
+const spellsAddress = (draft: Draft): boolean => draft.mac === undefined && draft.network.addressing.macScheme === "ip";
+
+/** @param cursors where the search of each network goes on, so that many guests walk the pool once */
+function assignAddress(site: WantedSite, draft: Draft, cursors: Map<ObjectName, number>): void {
+  const { network: name } = draft.spec;
+  const wire = networksOfWire(site, name);
+  const gateways = new Set(site.siblings(name).map(({ spec }) => spec.gateway4));
+  const taken = (address: Ipv4Address): boolean =>
+    gateways.has(address) ||
+    wire.some((network) => site.addresses.holder(addressOn(network, address)) !== undefined) ||
+    (spellsAddress(draft) && !isMacFree(site, macFromIpv4(address)));
+  const { address, next } = allocate({ name, ...draft.network }, taken, cursors.get(name));
+  cursors.set(name, next);
+  draft.address = address;
+  site.addresses.claim(addressOn(name, address), draft.claim);
+}
+
+function identityOf({ claim, spec, address, mac }: Draft): NicIdentity {
+  if (address === undefined || mac === undefined) throw new GuardError("INTERNAL", `${nicText(claim)} got no identity`);
+  return { network: spec.network, mac, addresses4: [address] };
+}
+
+function spellAddress(site: WantedSite, draft: Draft): void {
+  if (draft.address !== undefined && spellsAddress(draft)) claimMac(site, draft, macFromIpv4(draft.address));
+}
+
+/** What is named or kept comes before what is assigned, so that no assignment takes an address that the same file names. */
+function claimKnown(site: WantedSite, drafts: readonly Draft[]): void {
+  for (const draft of drafts) {
+    if (draft.address !== undefined) claimAddress(site, draft, draft.address);
+    if (draft.mac !== undefined) claimMac(site, draft, draft.mac);
+  }
+  for (const draft of drafts) spellAddress(site, draft);
+}
+
+function assignRest(site: WantedSite, drafts: readonly Draft[], random: Random): void {
+  const cursors = new Map<ObjectName, number>();
+  for (const draft of drafts) {
+    if (draft.address === undefined) assignAddress(site, draft, cursors);
+    spellAddress(site, draft);
+  }
+  for (const draft of drafts) {
+    if (draft.mac === undefined)
+      claimMac(
+        site,
+        draft,
+        randomMac(random, (mac) => !isMacFree(site, mac)),
+      );
+  }
+}
+
+/**
+ * Identities of all guests that are new or changed, claimed in the site.
+ * @throws ADDRESS_TAKEN, MAC_TAKEN, POOL_EXHAUSTED, SITE_INVALID
+ */
+export function assignIdentities(site: WantedSite, wishes: readonly GuestWish[], random: Random): readonly Guest[] {
+  const guests = wishes.map((wish) => ({ wish, drafts: wish.spec.nics.map((nic, n) => draftOf(site, wish, nic, n)) }));
+  for (const { wish, drafts } of guests) if (wish.held !== undefined) releaseGuest(site, wish.held, drafts);
+  const drafts = guests.flatMap((guest) => guest.drafts);
+  claimKnown(site, drafts);
+  assignRest(site, drafts, random);
+  return guests.map(({ wish: { name, spec }, drafts }) => ({ name, spec, nics: drafts.map(identityOf) }));
+}

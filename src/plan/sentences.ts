@@ -1,0 +1,96 @@
+/** What a plan would change, as people read it. */
+import { unreachable } from "../model/never.ts";
+import type { GroupRule, GroupSpec, Guest, NetworkSpec, NicIdentity, Resource } from "../model/resources.ts";
+import { differences, toJson } from "./json.ts";
+
+type Sentences = readonly string[];
+
+const addressesText = ({ addresses4, mac }: NicIdentity): string => `${addresses4.join(", ")} (${mac})`;
+
+/** Ranges as they are written in a file, not as two fields each. */
+const networkForm = (spec: NetworkSpec): object => ({
+  ...spec,
+  range4: spec.range4.map(({ first, last }) => (first === last ? first : `${first}-${last}`)),
+  addressing: { ...spec.addressing, routes: spec.addressing.routes.map(({ to, via }) => `${to} via ${via}`) },
+});
+
+function peerText(peer: GroupRule["peer"]): string {
+  if (typeof peer === "string") return peer === "network" ? "the own network" : peer;
+  return "group" in peer ? `group ${peer.group}` : peer.prefix;
+}
+
+const ruleText =
+  (word: "from" | "to") =>
+  ({ protocol, ports, peer }: GroupRule): string =>
+    [protocol, ...(ports === undefined ? [] : [ports.join(",")]), word, peerText(peer)].join(" ");
+
+const groupForm = ({ ingress, egress }: GroupSpec): object => ({
+  ingress: ingress.map(ruleText("from")),
+  egress: egress.map(ruleText("to")),
+});
+
+const changed = (before: object, after: object): Sentences =>
+  differences(toJson(before), toJson(after)).map(({ text }) => text);
+
+function nicSentences(before: NicIdentity | undefined, after: NicIdentity | undefined, nic: number): Sentences {
+  if (before === undefined) return after === undefined ? [] : [`assign ${addressesText(after)} on ${after.network}`];
+  if (after === undefined) return [`remove NIC ${nic}, release ${addressesText(before)} on ${before.network}`];
+  const [from, to] = [addressesText(before), addressesText(after)];
+  if (before.network !== after.network)
+    return [`move NIC ${nic} from ${before.network} to ${after.network}, ${from} to ${to}`];
+  return from === to ? [] : [`change NIC ${nic} on ${after.network} from ${from} to ${to}`];
+}
+
+/** Fields that only repeat what a sentence about the NIC says already. */
+const repeats = (path: string, nics: ReadonlySet<number>): boolean => {
+  const [, nic, field] = /^nics\[(\d+)\](?:\.(\w+))?/.exec(path) ?? [];
+  return nic !== undefined && field !== "groups" && nics.has(Number(nic));
+};
+
+function guestChanges(before: Guest, after: Guest): Sentences {
+  const count = Math.max(before.nics.length, after.nics.length);
+  const nics = Array.from({ length: count }, (_, n) => nicSentences(before.nics[n], after.nics[n], n));
+  const told = new Set(nics.flatMap((sentences, n) => (sentences.length > 0 ? n : [])));
+  const fields = differences(toJson(before.spec), toJson(after.spec)).filter(({ path }) => !repeats(path, told));
+  return [...nics.flat(), ...fields.map(({ text }) => text)];
+}
+
+function createdText(resource: Exclude<Resource, { kind: "guest" }>): string {
+  switch (resource.kind) {
+    case "network": {
+      const { prefix4, gateway4, wiring } = resource.spec;
+      return `create ${prefix4} with gateway ${gateway4} on bridge ${wiring.bridge}`;
+    }
+    case "group": {
+      const { ingress, egress } = resource.spec;
+      return `create with ${ingress.length} ingress and ${egress.length} egress rules`;
+    }
+    default:
+      return unreachable(resource);
+  }
+}
+
+const about = (kind: Resource["kind"], name: string, says: Sentences): Sentences =>
+  says.map((sentence) => `${kind} ${name}: ${sentence}`);
+
+export function networkSentences(name: string, before: NetworkSpec, after: NetworkSpec): Sentences {
+  return about("network", name, changed(networkForm(before), networkForm(after)));
+}
+
+export function groupSentences(name: string, before: GroupSpec, after: GroupSpec): Sentences {
+  return about("group", name, changed(groupForm(before), groupForm(after)));
+}
+
+export function guestSentences(before: Guest | undefined, after: Guest): Sentences {
+  const says = guestChanges(before ?? { name: after.name, spec: after.spec, nics: [] }, after);
+  return about("guest", after.name, says);
+}
+
+export function createdSentences(resource: Exclude<Resource, { kind: "guest" }>): Sentences {
+  return about(resource.kind, resource.name, [createdText(resource)]);
+}
+
+export function deletedSentences(kind: Resource["kind"], name: string, released: readonly NicIdentity[]): Sentences {
+  const says = released.map((nic) => `release ${addressesText(nic)} on ${nic.network}`);
+  return about(kind, name, ["delete", ...says]);
+}

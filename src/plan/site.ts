@@ -1,0 +1,287 @@
+/** From wanted objects to one store transaction and the sentences that tell it; what is not in the file stays as it is. */
+import { GuardError } from "../model/errors.ts";
+import { type Ipv4Address, parseIpv4 } from "../model/ipv4.ts";
+import { type ObjectName, parseObjectName } from "../model/names.ts";
+import { unreachable } from "../model/never.ts";
+import type { ChangeView } from "../model/operations.ts";
+import type { Guest, GuestSpec, Kind, NetworkSpec, Resource } from "../model/resources.ts";
+import type { Json, Key, Revision, Transaction, Write } from "../store/store.ts";
+import { addressOn, type Claim, type Claims, siteKeys } from "./claims.ts";
+import { assignIdentities, type GuestWish, type Random, releaseGuest, unassignable } from "./identity.ts";
+import { sameJson, toJson } from "./json.ts";
+import { createdSentences, deletedSentences, groupSentences, guestSentences, networkSentences } from "./sentences.ts";
+import { assertReferences, type HeldNetworks, peerGroups, type WantedSite, wantedSite } from "./wanted.ts";
+
+/** What the store holds of the site. */
+export interface HeldSite extends HeldNetworks {
+  readonly guests: ReadonlyMap<ObjectName, Guest>;
+  /** Of at least the keys of `siteKeys`. */
+  readonly revisions: ReadonlyMap<Key, Revision>;
+  /** Guests with a port on some host. */
+  readonly attached: ReadonlySet<ObjectName>;
+}
+
+export interface SitePlan {
+  /** One for every wanted object, in the order of the file. */
+  readonly changes: readonly ChangeView[];
+  /** Without writes when nothing would change. */
+  readonly transaction: Transaction;
+}
+
+/** A transaction being written: what is read or written must still have the revision the plan was made against. */
+interface Draft {
+  read(key: Key): void;
+  put(key: Key, value: Json): void;
+  delete(key: Key): void;
+  transaction(): Transaction;
+}
+
+function createDraft(revisions: ReadonlyMap<Key, Revision>): Draft {
+  const expect = new Map<Key, Revision>();
+  const writes = new Map<Key, Write>();
+  const read = (key: Key): void => {
+    expect.set(key, revisions.get(key) ?? 0);
+  };
+  const write = (change: Write): void => {
+    read(change.key);
+    writes.set(change.key, change);
+  };
+  return {
+    read,
+    put: (key, value) => write({ op: "put", key, value }),
+    delete: (key) => write({ op: "delete", key }),
+    transaction: () => ({
+      expect: [...expect].map(([key, revision]) => ({ key, revision })),
+      writes: [...writes.values()],
+    }),
+  };
+}
+
+const NAMED_USERS = 8;
+
+function someOf(names: readonly string[]): string {
+  const rest = names.length - NAMED_USERS;
+  return names.slice(0, NAMED_USERS).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
+}
+
+function writeClaims(draft: Draft, claims: Claims, keyOf: (what: string) => Key): void {
+  for (const [what, claim] of claims.changed()) {
+    if (claim === undefined) draft.delete(keyOf(what));
+    else draft.put(keyOf(what), { guest: claim.guest, nic: claim.nic });
+  }
+}
+
+/** What the written guests lean on must stay: their networks and groups, and their addresses free on the rest of the wire. */
+function readLeanings(draft: Draft, site: WantedSite, guest: Guest): void {
+  for (const { network, groups } of guest.spec.nics) {
+    draft.read(siteKeys.network(network));
+    for (const group of groups) draft.read(siteKeys.group(group));
+  }
+  for (const { network, addresses4 } of guest.nics) {
+    for (const { name } of site.siblings(network))
+      for (const address of addresses4) draft.read(siteKeys.address(addressOn(name, address)));
+  }
+}
+
+interface Holding {
+  readonly address: Ipv4Address;
+  readonly claim: Claim;
+}
+
+/** Who holds addresses in the networks that change. */
+function holdings(site: WantedSite, networks: ReadonlySet<string>): ReadonlyMap<string, readonly Holding[]> {
+  const found = new Map<string, Holding[]>();
+  if (networks.size === 0) return found;
+  for (const [what, claim] of site.addresses.all()) {
+    const slash = what.indexOf("/");
+    const [network, address] = [what.slice(0, slash), parseIpv4(what.slice(slash + 1))];
+    if (!networks.has(network) || address === undefined) continue;
+    const list = found.get(network);
+    if (list === undefined) found.set(network, [{ address, claim }]);
+    else list.push({ address, claim });
+  }
+  return found;
+}
+
+const holdingText = ({ address, claim }: Holding): string => `${claim.guest} (${address})`;
+
+function networkInUse(name: ObjectName, why: string, users: readonly Holding[]): GuardError {
+  return new GuardError("IN_USE", `network '${name}' cannot be so: ${why} of ${someOf(users.map(holdingText))}`, {
+    fields: { network: name, guests: new Set(users.map(({ claim }) => claim.guest)).size },
+  });
+}
+
+/** Addresses that guests hold must still be theirs to hold, and nobody else's on the wire. */
+function assertHoldings(site: WantedSite, name: ObjectName, spec: NetworkSpec, held: readonly Holding[]): void {
+  const lost = held.filter(({ address }) => unassignable(site, name, spec, address) !== undefined);
+  if (lost.length > 0)
+    throw networkInUse(name, `${spec.prefix4} with gateway ${spec.gateway4} has no place for the addresses`, lost);
+  for (const sibling of site.siblings(name)) {
+    const shared = held.filter(({ address }) => site.addresses.holder(addressOn(sibling.name, address)) !== undefined);
+    if (shared.length > 0)
+      throw networkInUse(name, `network '${sibling.name}' on the same bridge has the addresses`, shared);
+    const gateway = site.addresses.holder(addressOn(sibling.name, spec.gateway4));
+    if (gateway !== undefined)
+      throw networkInUse(name, "its gateway is the address", [{ address: spec.gateway4, claim: gateway }]);
+  }
+  const holder = spec.gatewayMac === undefined ? undefined : site.macs.holder(spec.gatewayMac);
+  if (holder === undefined) return;
+  throw new GuardError(
+    "MAC_TAKEN",
+    `gatewayMac ${spec.gatewayMac} of network '${name}' is held by guest '${holder.guest}'`,
+    {
+      fields: { network: name, guest: holder.guest },
+    },
+  );
+}
+
+/** A port is bound to its NIC's number: taking a NIC away would darken it. */
+function assertAttached(held: HeldSite, name: ObjectName, before: Guest, after: GuestSpec): void {
+  if (after.nics.length >= before.nics.length || !held.attached.has(name)) return;
+  throw attached(name, `cannot lose ${before.nics.length - after.nics.length} of its NICs`);
+}
+
+function attached(name: ObjectName, cannot: string): GuardError {
+  const says = `guest '${name}' ${cannot} while it is attached: 'vifguard detach PORT' first ('vifguard status' shows its ports)`;
+  return new GuardError("IN_USE", says, { fields: { guest: name } });
+}
+
+const sameSpec = (a: object | undefined, b: object): boolean => a !== undefined && sameJson(toJson(a), toJson(b));
+
+function isUnchanged(held: HeldSite, resource: Resource): boolean {
+  switch (resource.kind) {
+    case "network":
+      return sameSpec(held.networks.get(resource.name), resource.spec);
+    case "group":
+      return sameSpec(held.groups.get(resource.name), resource.spec);
+    case "guest": {
+      const guest = held.guests.get(resource.name);
+      return guest?.nics.length === resource.spec.nics.length && sameSpec(guest.spec, resource.spec);
+    }
+    default:
+      return unreachable(resource);
+  }
+}
+
+function guestWishes(held: HeldSite, changed: readonly Resource[]): readonly GuestWish[] {
+  return changed.flatMap((resource) => {
+    if (resource.kind !== "guest") return [];
+    const { name, spec } = resource;
+    const before = held.guests.get(name);
+    if (before !== undefined) assertAttached(held, name, before, spec);
+    return [{ name, spec, held: before }];
+  });
+}
+
+function assertNetworks(site: WantedSite, changed: readonly Resource[]): void {
+  const networks = changed.filter((resource) => resource.kind === "network");
+  const held = holdings(site, new Set(networks.map(({ name }) => name)));
+  for (const { name, spec } of networks) assertHoldings(site, name, spec, held.get(name) ?? []);
+}
+
+function sentencesOf(held: HeldSite, guests: ReadonlyMap<ObjectName, Guest>, resource: Resource): readonly string[] {
+  const { name } = resource;
+  if (resource.kind === "guest") {
+    const after = guests.get(name);
+    return after === undefined ? [] : guestSentences(held.guests.get(name), after);
+  }
+  if (resource.kind === "network") {
+    const before = held.networks.get(name);
+    return before === undefined ? createdSentences(resource) : networkSentences(name, before, resource.spec);
+  }
+  const before = held.groups.get(name);
+  return before === undefined ? createdSentences(resource) : groupSentences(name, before, resource.spec);
+}
+
+function exists(held: HeldSite, kind: Kind, name: ObjectName): boolean {
+  return { network: held.networks, group: held.groups, guest: held.guests }[kind].has(name);
+}
+
+function writeObject(draft: Draft, site: WantedSite, resource: Resource, guests: ReadonlyMap<ObjectName, Guest>): void {
+  if (resource.kind === "network") draft.put(siteKeys.network(resource.name), toJson(resource.spec));
+  if (resource.kind === "group") {
+    for (const peer of peerGroups(resource.spec)) draft.read(siteKeys.group(peer));
+    draft.put(siteKeys.group(resource.name), toJson(resource.spec));
+  }
+  const guest = resource.kind === "guest" ? guests.get(resource.name) : undefined;
+  if (guest === undefined) return;
+  readLeanings(draft, site, guest);
+  draft.put(siteKeys.guest(guest.name), toJson(guest));
+}
+
+/**
+ * @param random as many random bytes as asked for; only MACs of scheme `random` are drawn from it
+ * @throws ADDRESS_TAKEN, MAC_TAKEN, POOL_EXHAUSTED, IN_USE, and SITE_INVALID for references that lead nowhere
+ */
+export function planSite(held: HeldSite, wanted: readonly Resource[], random: Random): SitePlan {
+  const site = wantedSite(held, wanted);
+  assertReferences(site, wanted);
+  const changed = wanted.filter((resource) => !isUnchanged(held, resource));
+  const assigned = assignIdentities(site, guestWishes(held, changed), random);
+  const guests = new Map(assigned.map((guest) => [guest.name, guest]));
+  assertNetworks(site, changed);
+  const draft = createDraft(held.revisions);
+  for (const resource of changed) writeObject(draft, site, resource, guests);
+  writeClaims(draft, site.addresses, siteKeys.address);
+  writeClaims(draft, site.macs, siteKeys.mac);
+  const differs = new Set(changed);
+  const changes = wanted.map((resource): ChangeView => {
+    const { kind, name } = resource;
+    if (!differs.has(resource)) return { action: "unchanged", kind, name, sentences: [] };
+    const action = exists(held, kind, name) ? "update" : "create";
+    return { action, kind, name, sentences: sentencesOf(held, guests, resource) };
+  });
+  return { changes, transaction: draft.transaction() };
+}
+
+function inUse(kind: Kind, name: string, users: readonly string[]): GuardError {
+  return new GuardError("IN_USE", `${kind} '${name}' is used by ${someOf(users)}`, {
+    fields: { kind, name, users: users.length },
+  });
+}
+
+function usersOf(held: HeldSite, kind: "network" | "group", name: ObjectName): readonly string[] {
+  const guests = [...held.guests.values()]
+    .filter(({ spec }) =>
+      spec.nics.some((nic) => (kind === "network" ? nic.network === name : nic.groups.includes(name))),
+    )
+    .map((guest) => `guest '${guest.name}'`);
+  if (kind === "network") return guests;
+  const groups = [...held.groups]
+    .filter(([other, spec]) => other !== name && peerGroups(spec).includes(name))
+    .map(([other]) => `group '${other}'`);
+  return [...guests, ...groups];
+}
+
+function deletion(kind: Kind, name: ObjectName, draft: Draft, guest?: Guest): SitePlan {
+  draft.delete(siteKeys[kind](name));
+  const sentences = deletedSentences(kind, name, guest?.nics ?? []);
+  return { changes: [{ action: "delete", kind, name, sentences }], transaction: draft.transaction() };
+}
+
+function removeGuest(held: HeldSite, guest: Guest): SitePlan {
+  if (held.attached.has(guest.name)) throw attached(guest.name, "cannot be deleted");
+  const site = wantedSite(held, []);
+  releaseGuest(site, guest);
+  const draft = createDraft(held.revisions);
+  writeClaims(draft, site.addresses, siteKeys.address);
+  writeClaims(draft, site.macs, siteKeys.mac);
+  return deletion("guest", guest.name, draft, guest);
+}
+
+/** @throws NOT_FOUND; IN_USE naming the users, or that a guest is attached */
+export function planRemove(held: HeldSite, kind: Kind, text: string): SitePlan {
+  const name = parseObjectName(text);
+  if (name === undefined || !exists(held, kind, name))
+    throw new GuardError("NOT_FOUND", `${kind} ${JSON.stringify(text)} does not exist`, {
+      fields: { kind, name: text },
+    });
+  if (kind === "guest") {
+    const guest = held.guests.get(name);
+    if (guest !== undefined) return removeGuest(held, guest);
+    throw new GuardError("NOT_FOUND", `guest '${name}' does not exist`, { fields: { kind, name } });
+  }
+  const users = usersOf(held, kind, name);
+  if (users.length > 0) throw inUse(kind, name, users);
+  return deletion(kind, name, createDraft(held.revisions));
+}

@@ -1,0 +1,126 @@
+/** The site as it will be when the plan is carried out: what is held with what is wanted laid over it. */
+import { GuardError } from "../model/errors.ts";
+import { type Ipv4Prefix, prefix4Bounds } from "../model/ipv4.ts";
+import type { MacAddress } from "../model/mac.ts";
+import type { ObjectName } from "../model/names.ts";
+import type { GroupSpec, GuestSpec, NetworkSpec, Resource } from "../model/resources.ts";
+import { type Claim, type Claims, createClaims } from "./claims.ts";
+
+/** What is held of networks and groups, and who holds which address and MAC. */
+export interface HeldNetworks {
+  readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
+  readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
+  /** By `network/address`. */
+  readonly addresses: ReadonlyMap<string, Claim>;
+  readonly macs: ReadonlyMap<MacAddress, Claim>;
+}
+
+export interface NamedNetwork {
+  readonly name: ObjectName;
+  readonly spec: NetworkSpec;
+}
+
+export interface WantedSite {
+  readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
+  readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
+  readonly addresses: Claims;
+  readonly macs: Claims;
+  /** MACs that only a gateway may have, and the network that says so. */
+  readonly gatewayMacs: ReadonlyMap<MacAddress, ObjectName>;
+  /** Other networks on the same bridge whose prefix meets this one's: there one address is one machine, whatever the network's name. */
+  siblings(network: ObjectName): readonly NamedNetwork[];
+}
+
+function overlay<Spec>(
+  held: ReadonlyMap<ObjectName, Spec>,
+  wanted: readonly { readonly name: ObjectName; readonly spec: Spec }[],
+): ReadonlyMap<ObjectName, Spec> {
+  const all = new Map(held);
+  for (const { name, spec } of wanted) all.set(name, spec);
+  return all;
+}
+
+function prefixesMeet(a: Ipv4Prefix, b: Ipv4Prefix): boolean {
+  const [x, y] = [prefix4Bounds(a), prefix4Bounds(b)];
+  return x.first <= y.last && y.first <= x.last;
+}
+
+function siblingsOf(networks: ReadonlyMap<ObjectName, NetworkSpec>, name: ObjectName): readonly NamedNetwork[] {
+  const own = networks.get(name);
+  if (own === undefined) return [];
+  return [...networks]
+    .filter(([other, spec]) => other !== name && spec.wiring.bridge === own.wiring.bridge)
+    .filter(([, spec]) => prefixesMeet(spec.prefix4, own.prefix4))
+    .map(([other, spec]) => ({ name: other, spec }));
+}
+
+function gatewayMacs(networks: ReadonlyMap<ObjectName, NetworkSpec>): ReadonlyMap<MacAddress, ObjectName> {
+  const macs = new Map<MacAddress, ObjectName>();
+  for (const [name, { gatewayMac }] of networks) if (gatewayMac !== undefined) macs.set(gatewayMac, name);
+  return macs;
+}
+
+export function wantedSite(held: HeldNetworks, wanted: readonly Resource[]): WantedSite {
+  const networks = overlay(
+    held.networks,
+    wanted.filter((resource) => resource.kind === "network"),
+  );
+  const groups = overlay(
+    held.groups,
+    wanted.filter((resource) => resource.kind === "group"),
+  );
+  const found = new Map<ObjectName, readonly NamedNetwork[]>();
+  return {
+    networks,
+    groups,
+    addresses: createClaims(held.addresses),
+    macs: createClaims(held.macs),
+    gatewayMacs: gatewayMacs(networks),
+    siblings: (network) => {
+      const list = found.get(network) ?? siblingsOf(networks, network);
+      found.set(network, list);
+      return list;
+    },
+  };
+}
+
+/** @throws SITE_INVALID */
+export function networkOf(site: WantedSite, guest: ObjectName, nic: number, network: ObjectName): NetworkSpec {
+  const spec = site.networks.get(network);
+  if (spec !== undefined) return spec;
+  throw invalid("guest", guest, `spec.nics[${nic}].network: there is no network '${network}'`);
+}
+
+export function invalid(kind: Resource["kind"], name: ObjectName, says: string): GuardError {
+  return new GuardError("SITE_INVALID", `${kind} ${name}: ${says}`, { fields: { kind, name } });
+}
+
+/** The file's own checks say this with more words and places; a plan never depends on their having run. */
+export function assertReferences(site: WantedSite, wanted: readonly Resource[]): void {
+  const seen = new Set<string>();
+  for (const resource of wanted) {
+    const key = `${resource.kind}/${resource.name}`;
+    if (seen.has(key)) throw invalid(resource.kind, resource.name, "is declared twice");
+    seen.add(key);
+    if (resource.kind === "group") assertPeers(site, resource.name, resource.spec);
+    if (resource.kind === "guest") assertNics(site, resource.name, resource.spec);
+  }
+}
+
+export function peerGroups({ ingress, egress }: GroupSpec): readonly ObjectName[] {
+  return [...ingress, ...egress].flatMap(({ peer }) => (typeof peer !== "string" && "group" in peer ? peer.group : []));
+}
+
+function assertPeers(site: WantedSite, name: ObjectName, spec: GroupSpec): void {
+  for (const group of peerGroups(spec)) {
+    if (!site.groups.has(group)) throw invalid("group", name, `there is no group '${group}'`);
+  }
+}
+
+function assertNics(site: WantedSite, name: ObjectName, { nics }: GuestSpec): void {
+  for (const [n, nic] of nics.entries()) {
+    networkOf(site, name, n, nic.network);
+    const missing = nic.groups.find((group) => !site.groups.has(group));
+    if (missing !== undefined) throw invalid("guest", name, `spec.nics[${n}].groups: there is no group '${missing}'`);
+  }
+}

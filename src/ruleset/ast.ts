@@ -1,0 +1,146 @@
+/** nftables as frozen data: enough of it to write the guard, to render it as text and to walk it when a frame is explained. */
+
+/**
+ * What a rule can look at: nft's spelling and the width it has inside a set key (unpadded bytes).
+ *
+ * Packet fields are raw offsets on purpose. Named ones (`ip saddr`, `ether daddr`) make nft add checks of its own to every rule: `meta protocol`, which
+ * takes a VLAN-tagged frame for an untagged one, or `meta iiftype`, for which the egress hook has no interface; and each costs two more expressions a rule.
+ */
+export const fields = {
+  iif: { nft: "meta iif", bytes: 4 },
+  oif: { nft: "meta oif", bytes: 4 },
+  iifname: { nft: "meta iifname", bytes: 16 },
+  oifname: { nft: "meta oifname", bytes: 16 },
+  mark: { nft: "meta mark", bytes: 4 },
+  /** On netdev ingress the Ethernet header is already off; on egress it is counted. */
+  length: { nft: "meta length", bytes: 4 },
+  etherDestination: { nft: "@ll,0,48", bytes: 6 },
+  /** Least significant bit of the first octet of the destination: broadcast or multicast. */
+  groupBit: { nft: "@ll,7,1", bytes: 1 },
+  etherSource: { nft: "@ll,48,48", bytes: 6 },
+  /** The kernel puts a VLAN tag it took off back in for this. */
+  etherType: { nft: "@ll,96,16", bytes: 2 },
+  arpHardware: { nft: "@nh,0,16", bytes: 2 },
+  arpProtocol: { nft: "@nh,16,16", bytes: 2 },
+  arpHardwareLength: { nft: "@nh,32,8", bytes: 1 },
+  arpProtocolLength: { nft: "@nh,40,8", bytes: 1 },
+  arpOperation: { nft: "@nh,48,16", bytes: 2 },
+  arpSenderMac: { nft: "@nh,64,48", bytes: 6 },
+  arpSenderIp: { nft: "@nh,112,32", bytes: 4 },
+  arpTargetIp: { nft: "@nh,192,32", bytes: 4 },
+  /** Version and header length in one octet: 0x45 is IPv4 without options. */
+  ip4VersionIhl: { nft: "@nh,0,8", bytes: 1 },
+  ip4Length: { nft: "@nh,16,16", bytes: 2 },
+  ip4Fragment: { nft: "@nh,48,16", bytes: 2 },
+  ip4Protocol: { nft: "@nh,72,8", bytes: 1 },
+  ip4Source: { nft: "@nh,96,32", bytes: 4 },
+  ip4Destination: { nft: "@nh,128,32", bytes: 4 },
+  /** First octet of the destination: 224 and above is multicast, reserved or broadcast. */
+  ip4DestinationTop: { nft: "@nh,128,8", bytes: 1 },
+  /** Transport fields exist only where the kernel found a whole IPv4 header and no later fragment. */
+  udpSource: { nft: "@th,0,16", bytes: 2 },
+  udpDestination: { nft: "@th,16,16", bytes: 2 },
+  udpLength: { nft: "@th,32,16", bytes: 2 },
+  /** op, htype and hlen of the BOOTP header behind UDP (RFC 2131 section 2). */
+  dhcpHead: { nft: "@th,64,24", bytes: 3 },
+  dhcpChaddr: { nft: "@th,288,48", bytes: 6 },
+} as const satisfies Record<string, { readonly nft: string; readonly bytes: number }>;
+export type Field = keyof typeof fields;
+
+export type Family = "netdev" | "bridge" | "inet" | "arp";
+export type Match =
+  | { readonly kind: "in"; readonly key: readonly Field[]; readonly set: string }
+  | { readonly kind: "is"; readonly field: Field; readonly value: number }
+  | { readonly kind: "oneOf"; readonly field: Field; readonly values: readonly number[] }
+  | { readonly kind: "atLeast"; readonly field: Field; readonly value: number }
+  | { readonly kind: "below"; readonly field: Field; readonly value: number }
+  | {
+      readonly kind: "masked";
+      readonly field: Field;
+      readonly mask: number;
+      readonly test: "==" | ">=";
+      readonly value: number;
+    }
+  | { readonly kind: "startsWith"; readonly field: "iifname" | "oifname"; readonly prefix: string };
+
+export type Statement =
+  /** Goes on only while the key's own token bucket has tokens; a full set stops it as well. */
+  | {
+      readonly kind: "rate";
+      readonly set: string;
+      readonly key: Field;
+      readonly perSecond: number;
+      readonly burst: number;
+    }
+  /** One bucket for all. */
+  | { readonly kind: "limit"; readonly perSecond: number }
+  | { readonly kind: "count"; readonly set: string; readonly key: readonly Field[] }
+  | { readonly kind: "log"; readonly group: number; readonly snaplen?: number }
+  | { readonly kind: "mark"; readonly value: number }
+  | { readonly kind: "markFrom"; readonly key: Field; readonly map: string };
+
+export type Verdict =
+  | { readonly kind: "accept" }
+  | { readonly kind: "drop" }
+  | { readonly kind: "goto"; readonly chain: string }
+  /** To the chain of the field's value; a value without a case goes on to the next rule. */
+  | {
+      readonly kind: "dispatch";
+      readonly field: Field;
+      readonly cases: readonly { readonly value: number; readonly chain: string }[];
+    }
+  | { readonly kind: "next" };
+
+export interface Rule {
+  readonly matches: readonly Match[];
+  readonly statements: readonly Statement[];
+  readonly verdict: Verdict;
+}
+
+export interface Chain {
+  readonly name: string;
+  /** Only for base chains that stand for the whole host; those of single ports are made and removed with the port. */
+  readonly hook?: { readonly hook: string; readonly priority: number };
+  readonly rules: readonly Rule[];
+}
+
+export interface SetSpec {
+  readonly name: string;
+  readonly key: readonly Field[];
+  /** Present on maps: what the key leads to. */
+  readonly to?: Field;
+  readonly size: number;
+  /** static: filled by the agent. counted: filled by rules, with counters. buckets: filled by rules, forgotten after a minute. ranges: prefixes. */
+  readonly use: "static" | "counted" | "buckets" | "ranges";
+}
+
+export interface Table {
+  readonly family: Family;
+  readonly sets: readonly SetSpec[];
+  readonly chains: readonly Chain[];
+}
+
+export const inSet = (set: string, ...key: Field[]): Match => ({ kind: "in", key, set });
+export const is = (field: Field, value: number): Match => ({ kind: "is", field, value });
+export const oneOf = (field: Field, ...values: number[]): Match => ({ kind: "oneOf", field, values });
+export const atLeast = (field: Field, value: number): Match => ({ kind: "atLeast", field, value });
+export const below = (field: Field, value: number): Match => ({ kind: "below", field, value });
+export const masked = (field: Field, mask: number, test: "==" | ">=", value: number): Match => ({
+  kind: "masked",
+  field,
+  mask,
+  test,
+  value,
+});
+
+export const accept: Verdict = { kind: "accept" };
+export const drop: Verdict = { kind: "drop" };
+export const next: Verdict = { kind: "next" };
+export const goTo = (chain: string): Verdict => ({ kind: "goto", chain });
+
+/** A rule from what it asks, what it does and where it leads; either list may be left empty. */
+export function rule(matches: readonly Match[], statements: readonly Statement[], verdict: Verdict): Rule {
+  return { matches, statements, verdict };
+}
+/** `when(matches, verdict)`: a rule that does nothing but decide. */
+export const when = (matches: readonly Match[], verdict: Verdict): Rule => rule(matches, [], verdict);

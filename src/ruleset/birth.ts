@@ -1,0 +1,45 @@
+/**
+ * Closed from birth: whatever carries a guest prefix and is not armed passes nothing, in any direction, whether the agent runs or not.
+ *
+ * A netdev chain needs its device (only kernels from 6.17 with nft from 1.1.4 on know prefixes), so until a port is attached the bridge,
+ * inet and arp families keep it shut. Armed ports are known by interface index: a new interface with an old name is a new index.
+ * The bridge hook runs before the bridge learns the source address.
+ */
+import type { PortPrefix } from "../model/names.ts";
+import { accept, type Chain, drop, goTo, inSet, next, type Rule, rule, type SetSpec, type Table, when } from "./ast.ts";
+
+const armed: SetSpec = { name: "armed", key: ["iif"], size: 65_536, use: "static" };
+const closedIn: SetSpec = { name: "closed_from", key: ["iif"], size: 65_536, use: "counted" };
+const closedOut: SetSpec = { name: "closed_to", key: ["oif"], size: 65_536, use: "counted" };
+
+function closed(name: string, set: string, port: "iif" | "oif"): Chain {
+  return { name, rules: [rule([], [{ kind: "count", set, key: [port] }], next), when([], drop)] };
+}
+
+function gate(direction: "in" | "out", hook: string, priority: number, prefixes: readonly PortPrefix[]): Chain {
+  const [port, portName, chain] =
+    direction === "in" ? (["iif", "iifname", "closed_in"] as const) : (["oif", "oifname", "closed_out"] as const);
+  // Accept here ends this table's own look only; the guard and every other table still judge the frame.
+  const rules: Rule[] = [when([inSet("armed", port)], accept)];
+  for (const prefix of prefixes) rules.push(when([{ kind: "startsWith", field: portName, prefix }], goTo(chain)));
+  return { name: hook, hook: { hook, priority }, rules };
+}
+
+function birthTable(family: Table["family"], gates: readonly Chain[]): Table {
+  const chains = [closed("closed_in", "closed_from", "iif"), closed("closed_out", "closed_to", "oif"), ...gates];
+  return { family, sets: [armed, closedIn, closedOut], chains };
+}
+
+/** @param prefixes beginnings of guest port names, at least one */
+export function birthTables(prefixes: readonly PortPrefix[]): readonly Table[] {
+  return [
+    birthTable("bridge", [
+      gate("in", "prerouting", -350, prefixes),
+      // With STP on, frames to 01:80:c2:00:00:00 reach the bridge itself without passing prerouting.
+      gate("in", "input", -350, prefixes),
+      gate("out", "postrouting", 350, prefixes),
+    ]),
+    birthTable("inet", [gate("in", "prerouting", -450, prefixes), gate("out", "postrouting", 450, prefixes)]),
+    birthTable("arp", [gate("in", "input", -350, prefixes), gate("out", "output", 350, prefixes)]),
+  ];
+}

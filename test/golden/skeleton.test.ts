@@ -1,0 +1,53 @@
+/** The constant ruleset, proved three ways: it is the reviewed text, the kernel takes it, and what the kernel lists loads to the same again. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { parsePortPrefix } from "../../src/model/names.ts";
+import { buildSkeleton } from "../../src/ruleset/skeleton.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "vifguard-golden-"));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+/** Runs a script of ours in a network namespace that ends with it. */
+function inNamespace(script: string, ...args: string[]): string {
+  return execFileSync("unshare", ["--net", "sh", "-euc", script, "sh", ...args], { encoding: "utf8", timeout: 30_000 });
+}
+
+const prefixes = (...names: string[]) => names.flatMap((name) => parsePortPrefix(name) ?? []);
+
+const cases = [
+  { name: "one-prefix-of-ports-is-closed-from-birth", prefixes: prefixes("vif") },
+  { name: "several-prefixes-of-ports-are-closed-from-birth", prefixes: prefixes("vnet", "vif", "tap") },
+];
+
+describe.each(cases)("$name", (golden) => {
+  const skeleton = buildSkeleton(golden.prefixes);
+
+  test("is the text that was reviewed", async () => {
+    expect(golden.prefixes.length).toBeGreaterThan(0);
+    await expect(skeleton.body + skeleton.hooks).toMatchFileSnapshot(`${golden.name}.nft`);
+  });
+
+  test("is taken by the kernel, and its listing is a fixpoint", () => {
+    const file = join(scratch, `${golden.name}.nft`);
+    writeFileSync(file, skeleton.body + skeleton.hooks);
+    const script = 'nft -f "$1"; nft -s list ruleset > "$1.1"; nft flush ruleset; nft -f "$1.1"; nft -s list ruleset > "$1.2"; cmp "$1.1" "$1.2"; cat "$1.1"';
+    const listing = inNamespace(script, file);
+    expect(listing).toContain(`table netdev ${skeleton.table}`);
+    expect(listing.match(/^\tchain /gm)?.length).toBe(skeleton.tables.reduce((sum, table) => sum + table.chains.length, 0));
+  });
+
+  test("a broken copy of it is refused (the kernel really looks)", () => {
+    const file = join(scratch, `${golden.name}-broken.nft`);
+    writeFileSync(file, skeleton.body.replace("goto from_arp_cast", "goto no_such_chain"));
+    expect(() => inNamespace('nft -f "$1" 2>/dev/null', file)).toThrow();
+  });
+});
+
+test("the same rules always carry the same table name, other rules another", () => {
+  const [one, two] = cases;
+  expect(buildSkeleton(prefixes("tap", "vif", "vnet")).table).toBe(buildSkeleton(two?.prefixes ?? []).table);
+  expect(buildSkeleton(one?.prefixes ?? []).table).not.toBe(buildSkeleton(two?.prefixes ?? []).table);
+});

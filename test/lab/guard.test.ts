@@ -1,0 +1,281 @@
+/**
+ * The guard on the real kernel (contract sections 1-3, 5, 6; invariants I1-I7, I10, I12): every lie of the table is stopped and counted under its line,
+ * with its honest twin passing in the same test; then the agent is killed, the rules are flushed, ports come and go.
+ */
+import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { attackNamed, attacks } from "../../src/lab/attacks.ts";
+import { type DhcpClient, getLease } from "../../src/lab/dhcp-client.ts";
+import { applySite, ask, attachGuest, countsOf, startAgent } from "../../src/lab/guarded.ts";
+import { type Lab, raiseLab } from "../../src/lab/raise.ts";
+import { sniff } from "../../src/lab/sniff.ts";
+import type { LabAgent } from "../../src/lab/state.ts";
+import type { GuestBox } from "../../src/lab/topology.ts";
+import { type Bench, openBench, sendFrames } from "../../src/lab/trial.ts";
+
+const own = process.pid.toString(36);
+
+interface Guarded {
+  readonly lab: Lab;
+  readonly agent: LabAgent;
+  readonly guests: readonly [GuestBox, GuestBox];
+}
+
+async function addressByHand(lab: Lab, guest: GuestBox): Promise<void> {
+  await lab.must(guest.box, ["ip", "address", "replace", `${guest.address}/24`, "dev", "eth0"]);
+  await lab.must(guest.box, ["ip", "link", "set", "eth0", "up"]);
+}
+
+/** Two guests behind the guard, with their addresses. */
+async function raiseGuarded(name: string): Promise<Guarded> {
+  const lab = await raiseLab({ name, guests: 2, nic: "veth" });
+  const agent = await startAgent(lab);
+  await applySite(lab, agent);
+  const ready: GuestBox[] = [];
+  for (const guest of lab.topology.guests) {
+    const mac = await attachGuest(lab, agent, guest);
+    ready.push({ ...guest, mac });
+    await addressByHand(lab, guest);
+  }
+  const [one, two] = ready;
+  if (one === undefined || two === undefined) throw new TypeError("two guests were asked for");
+  return { lab, agent, guests: [one, two] };
+}
+
+async function pings(lab: Lab, box: string, address: string): Promise<boolean> {
+  return (await lab.exec(box, ["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", address])).status === 0;
+}
+
+async function eventually(what: () => Promise<boolean>, milliseconds = 10_000): Promise<boolean> {
+  const deadline = performance.now() + milliseconds;
+  while (performance.now() < deadline) {
+    if (await what()) return true;
+    await sleep(50);
+  }
+  return what();
+}
+
+const onHost = (lab: Lab, ...argv: string[]): Promise<string> => lab.must("host", argv);
+
+async function agentPid(lab: Lab): Promise<number> {
+  const { stdout } = await lab.exec("host", ["ip", "netns", "pids", lab.netns("host")]);
+  for (const pid of stdout.trim().split(/\s+/)) {
+    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    if (command.includes("main.js\0agent")) return Number(pid);
+  }
+  throw new Error("no agent runs in the host box");
+}
+
+/** Ended as hard as a power cut would; the rules must not care. */
+async function killAgent(lab: Lab): Promise<void> {
+  process.kill(await agentPid(lab), "SIGKILL");
+  await sleep(100);
+}
+
+describe("a guest behind the guard", () => {
+  let guarded: Guarded;
+  let bench: Bench;
+  beforeAll(async () => {
+    guarded = await raiseGuarded(`grd${own}`);
+    const [self, victim] = guarded.guests;
+    const counts = (): ReturnType<typeof countsOf> => countsOf(guarded.agent, self.port);
+    bench = await openBench(guarded.lab, { from: self.box, parties: { self, victim }, counts });
+  });
+  afterAll(async () => {
+    await bench?.close();
+    await guarded?.lab.down();
+  });
+
+  test.each(attacks)("$name is stopped: $says", async (attack) => {
+    const trial = await bench.try(attack);
+    expect(trial.sent).toBeGreaterThan(0);
+    expect(trial.arrivedAt, "boxes that saw the lie").toEqual([]);
+    if (attack.reason !== undefined) expect([...trial.counted.keys()], "counted under its line of the contract").toContain(attack.reason);
+    expect(trial.controlPassed, `control: ${attack.control.says}`).toBe(true);
+  });
+
+  test("no lie has moved a MAC in the switch table (I2, I5)", async () => {
+    const [self, victim] = guarded.guests;
+    const fdb = await onHost(guarded.lab, "bridge", "fdb", "show", "br", "br0");
+    const at = (mac: string): string[] => fdb.split("\n").filter((line) => line.startsWith(mac)).map((line) => line.split(" ")[2] ?? "");
+    expect(at(self.mac)).toEqual([self.port]);
+    expect(at(victim.mac)).toEqual([victim.port]);
+    expect(fdb.split("\n").filter((line) => line.includes(`dev ${self.port} `) && !line.includes("permanent"))).toHaveLength(1);
+  });
+
+  test("guests, gateway and neighbour reach each other", async () => {
+    const { lab, guests } = guarded;
+    for (const guest of guests) {
+      expect(await pings(lab, guest.box, lab.topology.gateway.address)).toBe(true);
+      expect(await pings(lab, "neighbour", guest.address)).toBe(true);
+    }
+    expect(await pings(lab, guests[0].box, guests[1].address)).toBe(true);
+  });
+
+  test.each(["udhcpc", "dhclient", "dhcpcd"] as const satisfies readonly DhcpClient[])("%s gets the guest's address, twice", async (client) => {
+    const [guest] = guarded.guests;
+    for (const round of [1, 2]) {
+      await guarded.lab.must(guest.box, ["ip", "address", "flush", "dev", "eth0"]);
+      expect(await getLease(guarded.lab, guest.box, client), `round ${round}`).toBe(guest.address);
+    }
+    expect(await pings(guarded.lab, guest.box, guarded.lab.topology.gateway.address)).toBe(true);
+    const leases: unknown = JSON.parse(await ask(guarded.agent, ["lease", "list", "-o", "json"]));
+    expect(leases).toContainEqual(expect.objectContaining({ address: guest.address, guest: guest.box, state: "bound" }));
+  });
+
+  test("what comes from the LAN for somebody else, or false, does not reach the guest (contract section 3)", async () => {
+    const { lab, guests } = guarded;
+    const [guest, other] = guests;
+    const { neighbour } = lab.topology;
+    const { buildArp, buildUdp4 } = await import("../../src/packet/build.ts");
+    const at = await sniff(lab, guest.box);
+    const base = { etherSource: neighbour.mac };
+    const lies = [
+      // A rogue DHCP answer, a false claim to the other guest's address, a broadcast, a question for somebody else.
+      buildUdp4({ ...base, etherDestination: guest.mac, source: neighbour.address, destination: guest.address, sourcePort: 67, destinationPort: 68, payload: new Uint8Array(300) }),
+      buildArp({ ...base, etherDestination: guest.mac, operation: 2, senderMac: neighbour.mac, senderIp: other.address, targetMac: guest.mac, targetIp: guest.address }),
+      buildUdp4({ ...base, etherDestination: "ff:ff:ff:ff:ff:ff", source: neighbour.address, destination: "255.255.255.255", sourcePort: 9, destinationPort: 9, payload: new Uint8Array(30) }),
+      buildArp({ ...base, etherDestination: "ff:ff:ff:ff:ff:ff", operation: 1, senderMac: neighbour.mac, senderIp: neighbour.address, targetMac: "00:00:00:00:00:00", targetIp: other.address }),
+    ];
+    const truth = buildArp({ ...base, etherDestination: "ff:ff:ff:ff:ff:ff", operation: 1, senderMac: neighbour.mac, senderIp: neighbour.address, targetMac: "00:00:00:00:00:00", targetIp: guest.address });
+    await sendFrames(lab, "neighbour", [...lies, truth]);
+    expect(await eventually(async () => at.has(truth, 0))).toBe(true);
+    for (const lie of lies) expect(at.has(lie, 0)).toBe(false);
+    await at.stop();
+  });
+
+  test("drops --follow shows the frames that were stopped, decoded", async () => {
+    const [guest] = guarded.guests;
+    const follower = await guarded.lab.startPiped("host", [process.execPath, "dist/main.js", "drops", "--follow", "--socket", guarded.agent.socket]);
+    let text = "";
+    follower.stdout.setEncoding("utf8").on("data", (part: string) => {
+      text += part;
+    });
+    const seen = await eventually(async () => {
+      await bench.try(attackNamed("foreign-arp-sender"));
+      return text.includes("arp-sender");
+    });
+    await follower.stop();
+    expect(seen, text).toBe(true);
+    expect(text).toMatch(new RegExp(`${guest.port}.*ARP`));
+  });
+});
+
+describe("the guard without its agent, and after others", () => {
+  let guarded: Guarded;
+  beforeAll(async () => {
+    guarded = await raiseGuarded(`dwn${own}`);
+  });
+  afterAll(async () => {
+    await guarded?.lab.down();
+  });
+
+  async function stopsAndPasses(): Promise<void> {
+    const [self, victim] = guarded.guests;
+    const bench = await openBench(guarded.lab, { from: self.box, parties: { self, victim } });
+    try {
+      for (const name of ["foreign-mac", "foreign-arp-sender", "foreign-ip", "rogue-dhcp-server"]) {
+        const trial = await bench.try(attackNamed(name));
+        expect(trial.arrivedAt, name).toEqual([]);
+        expect(trial.controlPassed, name).toBe(true);
+      }
+    } finally {
+      await bench.close();
+    }
+  }
+
+  test("killed: rules stand, a TCP connection lives, and the next agent adopts them unchanged (I7, I12)", async () => {
+    const { lab, guests } = guarded;
+    const [self, other] = guests;
+    const listen = "require('net').createServer(s=>s.pipe(s)).listen(7000,()=>console.log('up'))";
+    const server = await lab.startPiped(other.box, [process.execPath, "-e", listen]);
+    await new Promise((resolve) => server.stdout.once("data", resolve));
+    const talk = `const s=require('net').connect(7000,'${other.address}');let n=0;setInterval(()=>s.write('x'),50);s.on('data',d=>{n+=d.length;if(n%10==0)console.log(n)});s.on('close',()=>process.exit(3))`;
+    const client = await lab.startPiped(self.box, [process.execPath, "-e", talk]);
+    let heard = 0;
+    client.stdout.setEncoding("utf8").on("data", () => {
+      heard += 1;
+    });
+    const before = await onHost(lab, "nft", "-a", "-s", "-t", "list", "ruleset");
+    await killAgent(lab);
+    await stopsAndPasses();
+    expect(await onHost(lab, "nft", "-a", "-s", "-t", "list", "ruleset")).toBe(before);
+    await startAgent(lab);
+    expect(await onHost(lab, "nft", "-a", "-s", "-t", "list", "ruleset"), "handles too: nothing was written anew").toBe(before);
+    await stopsAndPasses();
+    const now = heard;
+    expect(await eventually(async () => heard > now + 2), "the connection still carries data").toBe(true);
+    await client.stop();
+    await server.stop();
+  });
+
+  test("another program's flush is noticed and repaired; the port flags hold meanwhile (contract section 5)", async () => {
+    const { lab } = guarded;
+    const [self] = guarded.guests;
+    await onHost(lab, "nft", "flush", "ruleset");
+    const repaired = await eventually(async () => (await onHost(lab, "nft", "list", "tables")).includes("netdev vifguard_"), 5_000);
+    expect(repaired).toBe(true);
+    await eventually(() => pings(lab, self.box, lab.topology.gateway.address));
+    await stopsAndPasses();
+    const { conditions } = JSON.parse(await ask(guarded.agent, ["status", "-o", "json"])) as { conditions: readonly { code: string }[] };
+    expect(conditions.map(({ code }) => code)).toContain("RULES_REPAIRED");
+  });
+
+  test("port flags and forwarding entry that somebody changed come back", async () => {
+    const { lab, guests } = guarded;
+    await onHost(lab, "bridge", "link", "set", "dev", guests[0].port, "learning", "on", "locked", "off", "flood", "on");
+    const back = await eventually(async () => {
+      const text = await onHost(lab, "bridge", "-d", "link", "show", "dev", guests[0].port);
+      return text.includes("learning off") && text.includes("locked on") && text.includes(" flood off");
+    }, 5_000);
+    expect(back).toBe(true);
+  });
+
+  test("a port that appears while no agent runs is closed in both directions, a second life of a name too (I6)", async () => {
+    const { lab, guests } = guarded;
+    const [self] = guests;
+    await killAgent(lab);
+    const script = [
+      "link del vif9.0",
+      `link add vif9.0 type veth peer name eth9 netns ${lab.netns("guest2")}`,
+      "link set vif9.0 master br0 up",
+    ];
+    for (const round of ["new name", "name used before"]) {
+      await lab.exec("host", ["ip", "-batch", "-"], { stdin: `${script.slice(round === "new name" ? 1 : 0).join("\n")}\n` });
+      await lab.must("guest2", ["ip", "link", "set", "eth9", "up"]);
+      const gateway = await sniff(lab, "gw");
+      const outside = await sniff(lab, "guest2", "eth9");
+      const frame = Uint8Array.from([...Array(6).fill(0xff), 2, 0, 0, 0, 9, 9, 8, 6, ...Array(46).fill(1)]);
+      const passing = Uint8Array.from([...Array(6).fill(0xff), 2, 0, 0, 0, 9, 8, 8, 6, ...Array(46).fill(2)]);
+      await sendFrames(lab, "guest2", [frame], "eth9");
+      await sendFrames(lab, "neighbour", [passing]);
+      expect(await eventually(async () => gateway.has(passing, 0)), `control, ${round}`).toBe(true);
+      expect(gateway.has(frame, 0), `from the port, ${round}`).toBe(false);
+      expect(outside.has(passing, 0), `to the port, ${round}`).toBe(false);
+      await gateway.stop();
+      await outside.stop();
+    }
+    expect((await onHost(lab, "bridge", "fdb", "show", "br", "br0")).includes("02:00:00:00:09:09"), "learned nothing from it").toBe(false);
+    await startAgent(lab);
+    const status = JSON.parse(await ask(guarded.agent, ["status", "-o", "json"])) as { unbound: readonly string[] };
+    expect(status.unbound).toContain("vif9.0");
+    expect(await pings(lab, self.box, lab.topology.gateway.address)).toBe(true);
+  });
+
+  test("detach leaves no trace, and the port is shut again", async () => {
+    const { lab, agent, guests } = guarded;
+    const [, other] = guests;
+    expect(await pings(lab, other.box, lab.topology.gateway.address), "control").toBe(true);
+    await ask(agent, ["detach", other.port]);
+    const ruleset = await onHost(lab, "nft", "list", "ruleset");
+    expect(ruleset).not.toContain(`/${other.port} {`);
+    expect(ruleset.match(new RegExp(`"${other.port}" \\.|"${other.port}"[ ,}]`, "g")) ?? []).toEqual([]);
+    expect(await onHost(lab, "bridge", "fdb", "show")).not.toContain(`${other.mac} dev ${other.port}`);
+    expect(await pings(lab, other.box, lab.topology.gateway.address)).toBe(false);
+    await attachGuest(lab, agent, other);
+    await lab.must(other.box, ["ip", "link", "set", "eth0", "up"]);
+    expect(await eventually(() => pings(lab, other.box, lab.topology.gateway.address)), "attached again").toBe(true);
+  });
+});
+
