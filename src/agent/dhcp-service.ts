@@ -47,8 +47,11 @@ export interface DhcpServiceParts<P extends ServedPort> {
   readonly serverMac: MacAddress;
 }
 
-/** `share`: more of one port than its share. `full`: too much is waiting. `no-port`: no offer for it. `port-changed`: while waiting for the journal. */
-export type DhcpDrop = "share" | "full" | "no-port" | "port-changed" | "journal";
+/**
+ * `share`: more of one port than its share. `full`: too much is waiting. `no-port`: no offer for it. While an ACK waited for the journal:
+ * `port-changed`, `given-back` (the guest released or declined already) and `journal` (it failed).
+ */
+export type DhcpDrop = "share" | "full" | "no-port" | "port-changed" | "given-back" | "journal";
 
 /** Since the start. Every frame received ends in exactly one of them, as far as replies are concerned: offers to dropped. */
 export interface DhcpCounts {
@@ -126,7 +129,7 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
       tally.add("malformed", message.why);
       return;
     }
-    const answer = respond(message.value, port.offer, latest(ifindex) ?? leases.get(port), clock.now());
+    const answer = respond(message.value, port.offer, latest(ifindex, port) ?? leases.get(port), clock.now());
     switch (answer.kind) {
       case "silence":
         tally.add("silent", answer.why);
@@ -149,8 +152,9 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
   }
 
   /** What was promised last on this port, though the store does not know it yet. */
-  function latest(ifindex: number): LeaseChange | undefined {
-    return (gathering.get(ifindex) ?? committing.get(ifindex))?.at(-1)?.change;
+  function latest(ifindex: number, port: P): LeaseChange | undefined {
+    const last = (gathering.get(ifindex) ?? committing.get(ifindex))?.at(-1);
+    return last !== undefined && isStill(port, last.port) ? last.change : undefined;
   }
 
   function wait(entry: Waiting<P>): void {
@@ -168,20 +172,21 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
     while (gathering.size > 0) {
       committing = gathering;
       gathering = new Map();
-      const entries = [...committing.values()].flat();
-      const durable = await commit(committing);
+      const batch = [...committing.values()];
+      const count = batch.reduce((total, mine) => total + mine.length, 0);
+      const isDurable = await commit(batch);
       committing = new Map();
-      waiting -= entries.length;
-      if (durable) release(entries);
-      else tally.add("dropped", "journal", entries.length);
+      waiting -= count;
+      if (isDurable) release(batch);
+      else tally.add("dropped", "journal", count);
     }
     draining = undefined;
   }
 
-  async function commit(batch: Gathering<P>): Promise<boolean> {
+  async function commit(batch: readonly Waiting<P>[][]): Promise<boolean> {
     try {
       // Only the last word of a port needs to last.
-      await journal.append([...batch.values()].flatMap((mine) => mine.slice(-1)));
+      await journal.append(batch.flatMap((mine) => mine.slice(-1)));
       tally.add("commits");
       return true;
     } catch {
@@ -191,14 +196,18 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
     }
   }
 
-  function release(entries: readonly Waiting<P>[]): void {
+  function release(batch: readonly Waiting<P>[][]): void {
     const replies: OutgoingFrame[] = [];
-    for (const { ifindex, port, reply } of entries) {
-      if (reply === undefined) tally.add("notes");
-      else if (!isStill(portOf(ifindex), port)) tally.add("dropped", "port-changed");
-      else {
-        tally.add("acks");
-        replies.push({ ifindex, bytes: reply });
+    for (const mine of batch) {
+      const isGivenBack = mine.at(-1)?.reply === undefined;
+      for (const { ifindex, port, reply } of mine) {
+        if (reply === undefined) tally.add("notes");
+        else if (isGivenBack) tally.add("dropped", "given-back");
+        else if (!isStill(portOf(ifindex), port)) tally.add("dropped", "port-changed");
+        else {
+          tally.add("acks");
+          replies.push({ ifindex, bytes: reply });
+        }
       }
     }
     if (replies.length > 0) frames.send(replies);

@@ -8,6 +8,7 @@ import { openLinks } from "../kernel/links-netlink.ts";
 import { openNft } from "../kernel/nft-netlink.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseHostId, parsePortPrefix } from "../model/names.ts";
+import { RESPONDER_MARK } from "../ruleset/guard.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
 import { startServer } from "../server/http.ts";
 import { openEmbeddedStore } from "../store/embedded.ts";
@@ -71,7 +72,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
     links.close();
     return;
   }
-  const frames = openFrames();
+  const frames = openFrames(RESPONDER_MARK);
   const store = await openEmbeddedStore({ directory: options.stateDirectory, clock: systemClock });
   const agent = await startAgent({
     nft,
@@ -91,6 +92,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   const server = await startServer({
     operations: agent.operations,
     listen: { kind: "unix", path: options.socket },
+    version,
     log,
   });
   log.info({ socket: options.socket }, "ready");

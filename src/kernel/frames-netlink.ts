@@ -17,11 +17,11 @@ const SLOTS = 64;
 const SEND_MAX = 256;
 
 /** SOCK_RAW of AF_PACKET, protocol 0: it sends and hears nothing. */
-function openSender(): number {
+function openSender(mark: number): number {
   const fd = native().open(17, 3, 0);
-  // SOL_PACKET 263, PACKET_QDISC_BYPASS 20: no queue, and no egress hook. The responder's answers are the host's own word.
-  const failed = native().setOption(fd, 263, 20, 1);
-  if (failed < 0) throw new GuardError("KERNEL_UNSUPPORTED", `PACKET_QDISC_BYPASS: ${errnoName(-failed)}`);
+  // SOL_SOCKET 1, SO_MARK 36. PACKET_QDISC_BYPASS would not do: since Linux 5.17 such frames pass the egress hook too, without a MAC header set.
+  const failed = native().setOption(fd, 1, 36, mark);
+  if (failed < 0) throw new GuardError("KERNEL_REFUSED", `SO_MARK: ${errnoName(-failed)}`);
   return fd;
 }
 
@@ -99,9 +99,10 @@ function readFrames(bytes: Uint8Array): readonly LoggedFrame[] {
   return frames;
 }
 
-export function openFrames(): Frames {
+/** @param mark packet mark of every frame sent: what the guard knows the responder's answers by */
+export function openFrames(mark = 0): Frames {
   const addon = native();
-  const sender = openSender();
+  const sender = openSender(mark);
   let room = new Uint8Array(1 << 17);
   const table = new Uint32Array(3 * SEND_MAX);
 

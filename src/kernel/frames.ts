@@ -23,7 +23,7 @@ export interface Frames {
    */
   subscribe(group: number, frames: (batch: readonly LoggedFrame[]) => void, lost: () => void): { close(): void };
   /**
-   * Sends each frame out of its port, past the port's egress chain (PACKET_QDISC_BYPASS): only the host's own responder uses this.
+   * Sends each frame out of its port, with the packet mark these frames were opened with; the port's egress chain judges them by it.
    * A port that is gone or down loses its frame silently. Returns how many were handed to the kernel.
    */
   send(frames: readonly OutgoingFrame[]): number;

@@ -6,13 +6,6 @@ import { pcapReader } from "./pcap.ts";
 import type { Lab } from "./raise.ts";
 import type { Box } from "./topology.ts";
 
-export interface SniffOptions {
-  /** Interface in the box; eth0 if left out. */
-  readonly device?: string;
-  /** It ends by itself after so many frames. */
-  readonly count?: number;
-}
-
 export interface Sniffer {
   readonly box: Box;
   /** Everything so far, in order of arrival. Its length now is a mark for `has` and `waitFor` later. */
@@ -28,9 +21,11 @@ const MAX_FRAMES = 20_000;
 const START_MS = 5_000;
 const POLL_MS = 5;
 
-/** Returns when it is listening: nothing sent from then on is missed. Only what comes in, not what the box says itself. */
-export async function sniff(lab: Lab, box: Box, options: SniffOptions = {}): Promise<Sniffer> {
-  const { device = "eth0", count = MAX_FRAMES } = options;
+/**
+ * Returns when it is listening: nothing sent from then on is missed. Only what comes in, not what the box says itself.
+ * @param count it ends by itself after so many frames
+ */
+export async function sniff(lab: Lab, box: Box, device = "eth0", count = MAX_FRAMES): Promise<Sniffer> {
   const flags = ["-n", "-U", "--immediate-mode", "-Q", "in", "-c", String(count), "-w", "-"];
   const tcpdump = await lab.startPiped(box, ["tcpdump", "-i", device, ...flags]);
   const frames: Uint8Array[] = [];

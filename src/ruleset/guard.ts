@@ -29,6 +29,9 @@ import {
 /** NFLOG groups: what the agent hears. Per network namespace, chosen away from the small numbers other programs use. */
 export const logGroups = { dhcp: 7067, dropsFromGuest: 7068, dropsToGuest: 7069 } as const;
 
+/** Packet mark of what the host's own responder puts on a port ("vfgd"). A guest's frame has it taken away before anything looks at it. */
+export const RESPONDER_MARK = 0x76_66_67_64;
+
 // Room for 65 536 ports; a bound makes loads and dumps 1.4-2.4 times faster than none.
 const PORTS = 65_536;
 
@@ -279,6 +282,7 @@ const fromGuest: readonly Chain[] = [
   {
     name: "from_guest",
     rules: [
+      rule([], [{ kind: "mark", value: 0 }], next),
       when([inSet("identity", "iif", "etherSource")], {
         kind: "dispatch",
         field: "etherType",
@@ -300,7 +304,6 @@ const toGuest: readonly Chain[] = [
   {
     name: "to_udp4",
     rules: [
-      // Answers of the host's responder do not come this way: they are put on the port behind this hook.
       refuseTo("dhcp-server", is("udpDestination", 68)),
       refuseTo("dhcp-server", is("udpSource", 67)),
       when([atLeast("udpLength", 8)], accept),
@@ -362,11 +365,26 @@ const toGuest: readonly Chain[] = [
       refuseTo("arp-shape"),
     ],
   },
+  {
+    // Its answers may be broadcast: a client without an address may not hear unicast yet (RFC 2131 section 4.1).
+    name: "to_responder",
+    rules: [
+      clean(
+        accept,
+        is("etherType", ETHER_TYPE.ip4),
+        is("ip4Protocol", PROTOCOL.udp),
+        is("udpSource", 67),
+        is("udpDestination", 68),
+      ),
+      refuseTo("dhcp-server"),
+    ],
+  },
   { name: "to_ip6", rules: [refuseTo("ip6-source")] },
   { name: "to_other", rules: [refuseTo("vlan", VLAN), refuseTo("ethertype")] },
   {
     name: "to_guest",
     rules: [
+      when([is("mark", RESPONDER_MARK)], goTo("to_responder")),
       when([inSet("identity", "oif", "etherDestination")], {
         kind: "dispatch",
         field: "etherType",

@@ -5,14 +5,18 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { arpReply, arpRequest, udpTo } from "../../src/lab/attack.ts";
 import { attackNamed, attacks } from "../../src/lab/attacks.ts";
 import { type DhcpClient, getLease } from "../../src/lab/dhcp-client.ts";
+import { dhcp, ethernet, ip4, udp } from "../../src/lab/forge.ts";
 import { applySite, ask, attachGuest, countsOf, startAgent } from "../../src/lab/guarded.ts";
 import { type Lab, raiseLab } from "../../src/lab/raise.ts";
 import { sniff } from "../../src/lab/sniff.ts";
 import type { LabAgent } from "../../src/lab/state.ts";
 import type { GuestBox } from "../../src/lab/topology.ts";
 import { type Bench, openBench, sendFrames } from "../../src/lab/trial.ts";
+import { parseIpv4 } from "../../src/model/ipv4.ts";
+import { BROADCAST_MAC } from "../../src/model/mac.ts";
 
 const own = process.pid.toString(36);
 
@@ -91,17 +95,24 @@ describe("a guest behind the guard", () => {
     const trial = await bench.try(attack);
     expect(trial.sent).toBeGreaterThan(0);
     expect(trial.arrivedAt, "boxes that saw the lie").toEqual([]);
-    if (attack.reason !== undefined) expect([...trial.counted.keys()], "counted under its line of the contract").toContain(attack.reason);
+    if (attack.reason !== undefined)
+      expect([...trial.counted.keys()], "counted under its line of the contract").toContain(attack.reason);
     expect(trial.controlPassed, `control: ${attack.control.says}`).toBe(true);
   });
 
   test("no lie has moved a MAC in the switch table (I2, I5)", async () => {
     const [self, victim] = guarded.guests;
     const fdb = await onHost(guarded.lab, "bridge", "fdb", "show", "br", "br0");
-    const at = (mac: string): string[] => fdb.split("\n").filter((line) => line.startsWith(mac)).map((line) => line.split(" ")[2] ?? "");
+    const at = (mac: string): string[] =>
+      fdb
+        .split("\n")
+        .filter((line) => line.startsWith(mac))
+        .map((line) => line.split(" ")[2] ?? "");
     expect(at(self.mac)).toEqual([self.port]);
     expect(at(victim.mac)).toEqual([victim.port]);
-    expect(fdb.split("\n").filter((line) => line.includes(`dev ${self.port} `) && !line.includes("permanent"))).toHaveLength(1);
+    expect(
+      fdb.split("\n").filter((line) => line.includes(`dev ${self.port} `) && !line.includes("permanent")),
+    ).toHaveLength(1);
   });
 
   test("guests, gateway and neighbour reach each other", async () => {
@@ -113,41 +124,64 @@ describe("a guest behind the guard", () => {
     expect(await pings(lab, guests[0].box, guests[1].address)).toBe(true);
   });
 
-  test.each(["udhcpc", "dhclient", "dhcpcd"] as const satisfies readonly DhcpClient[])("%s gets the guest's address, twice", async (client) => {
-    const [guest] = guarded.guests;
-    for (const round of [1, 2]) {
-      await guarded.lab.must(guest.box, ["ip", "address", "flush", "dev", "eth0"]);
-      expect(await getLease(guarded.lab, guest.box, client), `round ${round}`).toBe(guest.address);
-    }
-    expect(await pings(guarded.lab, guest.box, guarded.lab.topology.gateway.address)).toBe(true);
-    const leases: unknown = JSON.parse(await ask(guarded.agent, ["lease", "list", "-o", "json"]));
-    expect(leases).toContainEqual(expect.objectContaining({ address: guest.address, guest: guest.box, state: "bound" }));
-  });
+  test.each(["udhcpc", "dhclient", "dhcpcd"] as const satisfies readonly DhcpClient[])(
+    "%s gets the guest's address, twice",
+    async (client) => {
+      const [guest] = guarded.guests;
+      for (const round of [1, 2]) {
+        await guarded.lab.must(guest.box, ["ip", "address", "flush", "dev", "eth0"]);
+        expect(await getLease(guarded.lab, guest.box, client), `round ${round}`).toBe(guest.address);
+      }
+      expect(await pings(guarded.lab, guest.box, guarded.lab.topology.gateway.address)).toBe(true);
+      const leases: unknown = JSON.parse(await ask(guarded.agent, ["lease", "list", "-o", "json"]));
+      expect(leases).toContainEqual(
+        expect.objectContaining({ address: guest.address, guest: guest.box, state: "bound" }),
+      );
+    },
+  );
 
   test("what comes from the LAN for somebody else, or false, does not reach the guest (contract section 3)", async () => {
     const { lab, guests } = guarded;
     const [guest, other] = guests;
     const { neighbour } = lab.topology;
-    const { buildArp, buildUdp4 } = await import("../../src/packet/build.ts");
     const at = await sniff(lab, guest.box);
-    const base = { etherSource: neighbour.mac };
-    const lies = [
-      // A rogue DHCP answer, a false claim to the other guest's address, a broadcast, a question for somebody else.
-      buildUdp4({ ...base, etherDestination: guest.mac, source: neighbour.address, destination: guest.address, sourcePort: 67, destinationPort: 68, payload: new Uint8Array(300) }),
-      buildArp({ ...base, etherDestination: guest.mac, operation: 2, senderMac: neighbour.mac, senderIp: other.address, targetMac: guest.mac, targetIp: guest.address }),
-      buildUdp4({ ...base, etherDestination: "ff:ff:ff:ff:ff:ff", source: neighbour.address, destination: "255.255.255.255", sourcePort: 9, destinationPort: 9, payload: new Uint8Array(30) }),
-      buildArp({ ...base, etherDestination: "ff:ff:ff:ff:ff:ff", operation: 1, senderMac: neighbour.mac, senderIp: neighbour.address, targetMac: "00:00:00:00:00:00", targetIp: other.address }),
-    ];
-    const truth = buildArp({ ...base, etherDestination: "ff:ff:ff:ff:ff:ff", operation: 1, senderMac: neighbour.mac, senderIp: neighbour.address, targetMac: "00:00:00:00:00:00", targetIp: guest.address });
-    await sendFrames(lab, "neighbour", [...lies, truth]);
+    // The neighbour speaks now, so in these contexts it is "self" and the guest is whom it speaks to.
+    const context = {
+      self: neighbour,
+      gateway: lab.topology.gateway,
+      neighbour: guest,
+      victim: other,
+      prefix4: lab.topology.prefix4,
+      serial: 7,
+    };
+    const rogueAnswer = dhcp({ op: 2, xid: 7, chaddr: guest.mac, options: [53, 1, 5] });
+    const answerPacket = ip4(
+      { from: neighbour.address, to: guest.address, protocol: 17, id: 7 },
+      udp(67, 68, rogueAnswer),
+    );
+    const lies = {
+      "a DHCP answer that is not the host's": ethernet(guest.mac, neighbour.mac, 0x0800, answerPacket),
+      "a claim to another guest's address": arpReply(context, { mac: neighbour.mac, address: other.address }, guest),
+      "a broadcast": udpTo(context, { toMac: BROADCAST_MAC, to: parseIpv4("255.255.255.255") ?? guest.address }),
+      "a question for somebody else": arpRequest(context, neighbour, other.address),
+    };
+    const truth = arpRequest(context, neighbour, guest.address);
+    await sendFrames(lab, "neighbour", [...Object.values(lies), truth]);
     expect(await eventually(async () => at.has(truth, 0))).toBe(true);
-    for (const lie of lies) expect(at.has(lie, 0)).toBe(false);
+    for (const [says, lie] of Object.entries(lies)) expect(at.has(lie, 0), says).toBe(false);
     await at.stop();
   });
 
   test("drops --follow shows the frames that were stopped, decoded", async () => {
     const [guest] = guarded.guests;
-    const follower = await guarded.lab.startPiped("host", [process.execPath, "dist/main.js", "drops", "--follow", "--socket", guarded.agent.socket]);
+    const follower = await guarded.lab.startPiped("host", [
+      process.execPath,
+      "dist/main.js",
+      "drops",
+      "--follow",
+      "--socket",
+      guarded.agent.socket,
+    ]);
     let text = "";
     follower.stdout.setEncoding("utf8").on("data", (part: string) => {
       text += part;
@@ -202,7 +236,9 @@ describe("the guard without its agent, and after others", () => {
     await stopsAndPasses();
     expect(await onHost(lab, "nft", "-a", "-s", "-t", "list", "ruleset")).toBe(before);
     await startAgent(lab);
-    expect(await onHost(lab, "nft", "-a", "-s", "-t", "list", "ruleset"), "handles too: nothing was written anew").toBe(before);
+    expect(await onHost(lab, "nft", "-a", "-s", "-t", "list", "ruleset"), "handles too: nothing was written anew").toBe(
+      before,
+    );
     await stopsAndPasses();
     const now = heard;
     expect(await eventually(async () => heard > now + 2), "the connection still carries data").toBe(true);
@@ -214,11 +250,16 @@ describe("the guard without its agent, and after others", () => {
     const { lab } = guarded;
     const [self] = guarded.guests;
     await onHost(lab, "nft", "flush", "ruleset");
-    const repaired = await eventually(async () => (await onHost(lab, "nft", "list", "tables")).includes("netdev vifguard_"), 5_000);
+    const repaired = await eventually(
+      async () => (await onHost(lab, "nft", "list", "tables")).includes("netdev vifguard_"),
+      5_000,
+    );
     expect(repaired).toBe(true);
     await eventually(() => pings(lab, self.box, lab.topology.gateway.address));
     await stopsAndPasses();
-    const { conditions } = JSON.parse(await ask(guarded.agent, ["status", "-o", "json"])) as { conditions: readonly { code: string }[] };
+    const { conditions } = JSON.parse(await ask(guarded.agent, ["status", "-o", "json"])) as {
+      conditions: readonly { code: string }[];
+    };
     expect(conditions.map(({ code }) => code)).toContain("RULES_REPAIRED");
   });
 
@@ -242,7 +283,9 @@ describe("the guard without its agent, and after others", () => {
       "link set vif9.0 master br0 up",
     ];
     for (const round of ["new name", "name used before"]) {
-      await lab.exec("host", ["ip", "-batch", "-"], { stdin: `${script.slice(round === "new name" ? 1 : 0).join("\n")}\n` });
+      await lab.exec("host", ["ip", "-batch", "-"], {
+        stdin: `${script.slice(round === "new name" ? 1 : 0).join("\n")}\n`,
+      });
       await lab.must("guest2", ["ip", "link", "set", "eth9", "up"]);
       const gateway = await sniff(lab, "gw");
       const outside = await sniff(lab, "guest2", "eth9");
@@ -256,7 +299,10 @@ describe("the guard without its agent, and after others", () => {
       await gateway.stop();
       await outside.stop();
     }
-    expect((await onHost(lab, "bridge", "fdb", "show", "br", "br0")).includes("02:00:00:00:09:09"), "learned nothing from it").toBe(false);
+    expect(
+      (await onHost(lab, "bridge", "fdb", "show", "br", "br0")).includes("02:00:00:00:09:09"),
+      "learned nothing from it",
+    ).toBe(false);
     await startAgent(lab);
     const status = JSON.parse(await ask(guarded.agent, ["status", "-o", "json"])) as { unbound: readonly string[] };
     expect(status.unbound).toContain("vif9.0");
@@ -278,4 +324,3 @@ describe("the guard without its agent, and after others", () => {
     expect(await eventually(() => pings(lab, other.box, lab.topology.gateway.address)), "attached again").toBe(true);
   });
 });
-

@@ -1,0 +1,167 @@
+/** What travels on every endpoint: schemas for what is asked and answered, with an example each. Server, OpenAPI and reference derive from it. */
+import { z } from "zod";
+import { reasonTable } from "../model/reasons.ts";
+import { kinds } from "../model/resources.ts";
+import type { RouteId } from "./routes.ts";
+
+const kind = z.enum(kinds);
+const time = z.number().describe("milliseconds since 1970");
+const direction = z.enum(["from-guest", "to-guest"]);
+const reason = z.string().refine((text) => text in reasonTable, "one of the drop reasons");
+
+const object = z.object({ kind, name: z.string(), spec: z.unknown(), status: z.unknown() });
+const change = z.object({
+  action: z.enum(["create", "update", "delete", "unchanged"]),
+  kind,
+  name: z.string(),
+  sentences: z.array(z.string()),
+});
+const port = z.object({
+  port: z.string(),
+  ifindex: z.number(),
+  guest: z.string(),
+  nic: z.number(),
+  network: z.string(),
+  mac: z.string(),
+  addresses4: z.array(z.string()),
+  state: z.enum(["applied", "pending", "failed"]),
+  why: z.string().optional(),
+  since: time,
+});
+const condition = z.object({
+  code: z.string(),
+  severity: z.enum(["info", "warning", "error"]),
+  text: z.string(),
+  since: time,
+});
+const status = z.object({
+  host: z.string(),
+  version: z.string(),
+  startedAt: time,
+  healthy: z.boolean(),
+  conditions: z.array(condition),
+  portPrefixes: z.array(z.string()),
+  ports: z.array(port),
+  unbound: z.array(z.string()),
+  kernel: z.object({ release: z.string(), nft: z.string(), guard: z.string() }),
+  store: z.object({ kind: z.string(), revision: z.number() }),
+});
+const dropCount = z.object({
+  port: z.string(),
+  guest: z.string().optional(),
+  direction,
+  reason,
+  packets: z.number(),
+  bytes: z.number(),
+});
+const dropEvent = z.object({
+  at: time,
+  port: z.string(),
+  guest: z.string().optional(),
+  direction,
+  reason,
+  frame: z.string(),
+});
+const lease = z.object({
+  network: z.string(),
+  address: z.string(),
+  guest: z.string(),
+  nic: z.number(),
+  mac: z.string(),
+  state: z.enum(["bound", "released", "declined", "expired"]),
+  expiresAt: time,
+  hostname: z.string().optional(),
+});
+const dropFilter = z.strictObject({ guest: z.string().optional(), port: z.string().optional() });
+const objectPath = z.object({ kind, name: z.string() });
+const none = z.object({});
+
+export interface Exchange {
+  readonly params: z.ZodType;
+  readonly query: z.ZodType;
+  readonly body: z.ZodType;
+  readonly reply: z.ZodType;
+  readonly example: {
+    readonly params?: Record<string, string>;
+    readonly query?: Record<string, string>;
+    readonly body?: unknown;
+  };
+}
+
+const nothing = { params: none, query: none, body: z.unknown() };
+
+export const contract = {
+  apply: {
+    ...nothing,
+    body: z.strictObject({
+      files: z
+        .array(z.strictObject({ path: z.string().max(4096), text: z.string() }))
+        .min(1)
+        .max(1000),
+      dryRun: z.boolean().default(false),
+    }),
+    reply: z.array(change),
+    example: {
+      body: {
+        files: [
+          {
+            path: "site.yaml",
+            text: "kind: network\nname: lan0\nspec:\n  prefix4: 203.0.113.0/24\n  gateway4: 203.0.113.1\n  range4: [203.0.113.10-203.0.113.250]\n  wiring: { kind: bridged, bridge: br0 }\n",
+          },
+        ],
+        dryRun: true,
+      },
+    },
+  },
+  listObjects: {
+    ...nothing,
+    params: z.object({ kind }),
+    reply: z.array(object),
+    example: { params: { kind: "guest" } },
+  },
+  getObject: { ...nothing, params: objectPath, reply: object, example: { params: { kind: "guest", name: "web1" } } },
+  removeObject: { ...nothing, params: objectPath, reply: change, example: { params: { kind: "guest", name: "web1" } } },
+  attach: {
+    ...nothing,
+    body: z.strictObject({
+      port: z.string().max(64),
+      guest: z.string().max(64),
+      nic: z.int().min(0).max(255).optional(),
+    }),
+    reply: port,
+    example: { body: { port: "vif1.0", guest: "web1" } },
+  },
+  detach: {
+    ...nothing,
+    params: z.object({ port: z.string() }),
+    reply: z.object({ detached: z.boolean() }),
+    example: { params: { port: "vif1.0" } },
+  },
+  status: { ...nothing, reply: status, example: {} },
+  drops: { ...nothing, query: dropFilter, reply: z.array(dropCount), example: { query: { guest: "web1" } } },
+  followDrops: { ...nothing, query: dropFilter, reply: dropEvent, example: { query: { port: "vif1.0" } } },
+  leases: {
+    ...nothing,
+    query: z.strictObject({ network: z.string().optional() }),
+    reply: z.array(lease),
+    example: { query: { network: "lan0" } },
+  },
+  releaseLease: {
+    ...nothing,
+    params: z.object({ network: z.string(), address: z.string() }),
+    reply: lease,
+    example: { params: { network: "lan0", address: "203.0.113.10" } },
+  },
+  openapi: { ...nothing, reply: z.record(z.string(), z.unknown()), example: {} },
+} as const satisfies Record<RouteId, Exchange>;
+
+/** RFC 9457, with our code and hint. */
+export const problemSchema = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number(),
+  detail: z.string(),
+  code: z.string(),
+  hint: z.string(),
+  fields: z.record(z.string(), z.union([z.string(), z.number()])),
+});

@@ -1,0 +1,122 @@
+/** Every endpoint, once: where it is and what it is for. The schemas are in `contract.ts`; a client needs only this. */
+import type { ErrorCode } from "../model/errors.ts";
+
+export interface Route {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** Path parameters begin with a colon. */
+  readonly path: string;
+  readonly permission: "read" | "operate";
+  readonly summary: string;
+  /** Besides INTERNAL, which any of them can answer. */
+  readonly errors: readonly ErrorCode[];
+  /** Answers one JSON value a line until the caller hangs up. */
+  readonly stream?: true;
+}
+
+export const routes = {
+  apply: {
+    method: "POST",
+    path: "/v1/apply",
+    permission: "operate",
+    summary: "Make the site what these files say, all of it or nothing; with dryRun only tell what would change",
+    errors: ["SITE_INVALID", "IN_USE", "CONFLICT", "ADDRESS_TAKEN", "MAC_TAKEN", "POOL_EXHAUSTED", "STORE_UNAVAILABLE"],
+  },
+  listObjects: {
+    method: "GET",
+    path: "/v1/objects/:kind",
+    permission: "read",
+    summary: "All objects of a kind, with what they are now",
+    errors: ["USAGE"],
+  },
+  getObject: {
+    method: "GET",
+    path: "/v1/objects/:kind/:name",
+    permission: "read",
+    summary: "One object",
+    errors: ["USAGE", "NOT_FOUND"],
+  },
+  removeObject: {
+    method: "DELETE",
+    path: "/v1/objects/:kind/:name",
+    permission: "operate",
+    summary: "Remove an object that nothing uses any more",
+    errors: ["USAGE", "NOT_FOUND", "IN_USE", "CONFLICT", "STORE_UNAVAILABLE"],
+  },
+  attach: {
+    method: "POST",
+    path: "/v1/attachments",
+    permission: "operate",
+    summary: "Give a port to a NIC of a guest; answers when the rules were read back and the link is up",
+    errors: [
+      "USAGE",
+      "NOT_FOUND",
+      "PORT_MISSING",
+      "PORT_NAME",
+      "PORT_TAKEN",
+      "NIC_TAKEN",
+      "BRIDGE_MISSING",
+      "NFT_REFUSED",
+      "KERNEL_REFUSED",
+      "VERIFY_FAILED",
+      "STORE_UNAVAILABLE",
+    ],
+  },
+  detach: {
+    method: "DELETE",
+    path: "/v1/attachments/:port",
+    permission: "operate",
+    summary: "Take a port back and remove every trace of it",
+    errors: ["PORT_NAME", "NFT_REFUSED", "KERNEL_REFUSED", "STORE_UNAVAILABLE"],
+  },
+  status: {
+    method: "GET",
+    path: "/v1/status",
+    permission: "read",
+    summary: "Conditions, ports, what is enforced and what is not",
+    errors: [],
+  },
+  drops: {
+    method: "GET",
+    path: "/v1/drops",
+    permission: "read",
+    summary: "Dropped frames by port, direction and reason",
+    errors: ["USAGE"],
+  },
+  followDrops: {
+    method: "GET",
+    path: "/v1/drops/follow",
+    permission: "read",
+    summary: "A sample of the frames that are dropped from now on, decoded",
+    errors: ["USAGE"],
+    stream: true,
+  },
+  leases: {
+    method: "GET",
+    path: "/v1/leases",
+    permission: "read",
+    summary: "DHCP leases",
+    errors: ["USAGE"],
+  },
+  releaseLease: {
+    method: "DELETE",
+    path: "/v1/leases/:network/:address",
+    permission: "operate",
+    summary: "End a lease; the address stays the guest's",
+    errors: ["NOT_FOUND", "STORE_UNAVAILABLE"],
+  },
+  openapi: {
+    method: "GET",
+    path: "/v1/openapi.json",
+    permission: "read",
+    summary: "This interface as an OpenAPI document",
+    errors: [],
+  },
+} as const satisfies Record<string, Route>;
+
+export type RouteId = keyof typeof routes;
+export const routeIds: readonly RouteId[] = Object.keys(routes).filter((id): id is RouteId => id in routes);
+
+/** The path with its parameters filled in. */
+export function fillPath(path: string, params: Readonly<Record<string, string>>): string {
+  return path.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(params[name] ?? ""));
+}

@@ -1,0 +1,28 @@
+/** Every command, in the order help shows them. */
+import type { Command } from "./command.ts";
+import { agentCommand } from "./commands/agent.ts";
+import { completionCommand } from "./commands/completion.ts";
+import { docsCommand } from "./commands/docs.ts";
+import { dropsCommand } from "./commands/drops.ts";
+import { labCommands } from "./commands/lab.ts";
+import { leaseListCommand, leaseReleaseCommand } from "./commands/lease.ts";
+import { attachCommand, detachCommand, statusCommand } from "./commands/ports.ts";
+import { applyCommand, deleteCommand, describeCommand, getCommand, planCommand } from "./commands/site.ts";
+
+export const commands: readonly Command[] = [
+  applyCommand,
+  planCommand,
+  getCommand,
+  describeCommand,
+  deleteCommand,
+  attachCommand,
+  detachCommand,
+  statusCommand,
+  dropsCommand,
+  leaseListCommand,
+  leaseReleaseCommand,
+  ...labCommands,
+  agentCommand,
+  completionCommand,
+  docsCommand,
+];

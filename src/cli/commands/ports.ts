@@ -1,0 +1,111 @@
+/** Ports: given to guests, taken back, and how they are. */
+import { GuardError } from "../../model/errors.ts";
+import type { PortView, StatusView } from "../../model/operations.ts";
+import { clientFor } from "../agent-client.ts";
+import type { Command } from "../command.ts";
+import { type Column, clean, formatOf, sections, show, span, table } from "../output.ts";
+
+const portColumns: readonly Column<PortView>[] = [
+  { title: "PORT", text: (row) => row.port },
+  { title: "STATE", text: (row) => row.state },
+  { title: "GUEST", text: (row) => row.guest },
+  { title: "NIC", text: (row) => String(row.nic) },
+  { title: "NETWORK", text: (row) => row.network },
+  { title: "MAC", text: (row) => row.mac },
+  { title: "ADDRESS", text: (row) => row.addresses4.join(",") },
+  { title: "SINCE", text: (row) => span(Date.now() - row.since) },
+  { title: "WHY", text: (row) => row.why ?? "" },
+];
+
+export const attachCommand: Command = {
+  name: "attach",
+  summary: "give a port to a guest: rules in, read back, link up",
+  details:
+    "Answers when the port is guarded and up. On any failure the port is down and shut, and the status is not 0.",
+  arguments: [{ name: "PORT", text: "the host end of the guest's NIC, such as vif1.0", required: true }],
+  options: {
+    guest: { type: "string", value: "NAME", text: "the guest" },
+    nic: {
+      type: "string",
+      value: "N",
+      text: "which of its NICs, counted from 0 (default: the first that has no port)",
+    },
+  },
+  examples: ["vifguard attach vif1.0 --guest web1", "vifguard attach tap7 --guest db1 --nic 1"],
+  run: async (input, io) => {
+    const format = formatOf(input);
+    const guest = input.option("guest");
+    const nic = input.option("nic");
+    if (guest === undefined) throw new GuardError("USAGE", "--guest is missing: whose port is it?");
+    if (nic !== undefined && !/^\d{1,3}$/.test(nic)) throw new GuardError("USAGE", `--nic '${nic}' is not a number`);
+    const port = await clientFor(input, io).attach({
+      port: input.argument("PORT"),
+      guest,
+      ...(nic === undefined ? {} : { nic: Number(nic) }),
+    });
+    await show(
+      io,
+      format,
+      port,
+      () =>
+        `${clean(port.port)}: ${clean(port.guest)} NIC ${port.nic}, ${port.mac}, ${port.addresses4.join(", ")} on ${clean(port.network)}\n`,
+    );
+    return 0;
+  },
+};
+
+export const detachCommand: Command = {
+  name: "detach",
+  summary: "take a port back: link down, every trace removed",
+  details: "A port that is not attached is fine.",
+  arguments: [{ name: "PORT", text: "the host end of the guest's NIC", required: true }],
+  options: {},
+  examples: ["vifguard detach vif1.0"],
+  run: async (input, io) => {
+    const format = formatOf(input);
+    const port = input.argument("PORT");
+    const done = await clientFor(input, io).detach(port);
+    await show(io, format, done, () => `${clean(port)}: ${done.detached ? "detached" : "was not attached"}\n`);
+    return 0;
+  },
+};
+
+function statusText(status: StatusView): string {
+  const { conditions, ports, unbound, portPrefixes, kernel, store, host, version, startedAt } = status;
+  const conditionLines = conditions.map(
+    ({ severity, code, text, since }) =>
+      `${severity.toUpperCase()} ${code}: ${clean(text)} (for ${span(Date.now() - since)})\n`,
+  );
+  const facts = {
+    host,
+    version,
+    up: span(Date.now() - startedAt),
+    guard: kernel.guard,
+    kernel: `Linux ${kernel.release}, ${kernel.nft}`,
+    store: `${store.kind}, revision ${store.revision}`,
+    "closed by name": portPrefixes.map((prefix) => `${prefix}*`),
+    unbound,
+  };
+  return [
+    ...(conditionLines.length === 0 ? ["healthy\n"] : conditionLines),
+    "\n",
+    sections(facts),
+    "\n",
+    table(ports, portColumns, "no port is attached"),
+  ].join("");
+}
+
+export const statusCommand: Command = {
+  name: "status",
+  summary: "conditions, ports, what is enforced and what is shut",
+  details: "Ends with status 1 when a condition of severity error stands.",
+  arguments: [],
+  options: {},
+  examples: ["vifguard status", "vifguard status -o json"],
+  run: async (input, io) => {
+    const format = formatOf(input);
+    const status = await clientFor(input, io).status();
+    await show(io, format, status, () => statusText(status));
+    return status.healthy ? 0 : 1;
+  },
+};

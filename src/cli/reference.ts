@@ -1,0 +1,70 @@
+/** The reference pages: commands, interface, site file, errors, drop reasons. */
+import { openapi } from "../api/openapi.ts";
+import { type Route, routeIds, routes } from "../api/routes.ts";
+import { describeConfig } from "../config/describe.ts";
+import { errorCatalogue } from "../model/errors.ts";
+import { conditionCatalogue } from "../model/health.ts";
+import { reasonTable } from "../model/reasons.ts";
+import { commandHelp } from "./command.ts";
+import { commands } from "./commands.ts";
+import { packageVersion } from "./version.ts";
+
+const GENERATED = "<!-- Written by `vifguard docs`; change the tables in src/, not this page. -->\n\n";
+
+const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+
+function markdownTable(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.map(cell).join(" | ")} |\n`;
+  return line(titles) + line(titles.map(() => "---")) + rows.map(line).join("");
+}
+
+function cliPage(): string {
+  const part = (command: (typeof commands)[number]): string =>
+    `## vifguard ${command.name}\n\n\`\`\`\n${commandHelp(command)}\`\`\`\n`;
+  return `# Commands\n\n${GENERATED}${commands.map(part).join("\n")}`;
+}
+
+function apiPage(): string {
+  const rows = routeIds.map((id) => {
+    const route: Route = routes[id];
+    return [`\`${route.method} ${route.path}\``, route.permission, route.summary, route.errors.join(", ")];
+  });
+  return `# API\n\n${GENERATED}HTTP over the agent's unix socket; JSON in and out; errors as RFC 9457 problem documents. The schemas are in [openapi.json](openapi.json).\n\n${markdownTable(["endpoint", "needs", "what", "errors"], rows)}`;
+}
+
+function configPage(): string {
+  const rows = describeConfig().map(({ path, type, default: value, text }) => [`\`${path}\``, type, value ?? "", text]);
+  return `# Site file\n\n${GENERATED}${markdownTable(["field", "type", "default", "what"], rows)}`;
+}
+
+function errorsPage(): string {
+  const rows = Object.entries(errorCatalogue).map(([code, { exit, http, hint }]) => [
+    `\`${code}\``,
+    String(exit),
+    String(http),
+    hint,
+  ]);
+  const conditions = Object.entries(conditionCatalogue).map(([code, { severity, text }]) => [
+    `\`${code}\``,
+    severity,
+    text("…"),
+  ]);
+  return `# Errors and conditions\n\n${GENERATED}## Errors\n\n${markdownTable(["code", "exit status", "HTTP status", "what to do"], rows)}\n## Conditions in \`vifguard status\`\n\n${markdownTable(["code", "severity", "says"], conditions)}`;
+}
+
+function reasonsPage(): string {
+  const rows = Object.entries(reasonTable).map(([reason, { code, says }]) => [`\`${reason}\``, String(code), says]);
+  return `# Drop reasons\n\n${GENERATED}The number is the packet mark in the kernel's counters and drop log.\n\n${markdownTable(["reason", "number", "means"], rows)}`;
+}
+
+/** File name to text. */
+export function referencePages(): Readonly<Record<string, string>> {
+  return {
+    "cli.md": cliPage(),
+    "api.md": apiPage(),
+    "config.md": configPage(),
+    "errors.md": errorsPage(),
+    "drop-reasons.md": reasonsPage(),
+    "openapi.json": `${JSON.stringify(openapi(packageVersion()), undefined, 2)}\n`,
+  };
+}

@@ -1,0 +1,106 @@
+/** Interfaces, bridge ports and forwarding entries in memory. */
+import { GuardError } from "../model/errors.ts";
+import { macFromBytes } from "../model/mac.ts";
+import type { BridgePortFlags, FdbEntry, Link, LinkEvent, Links } from "./links.ts";
+
+export interface MemoryLinks extends Links {
+  /** What `ip link add` would do; answers the new index, never one used before. */
+  add(name: string, kind?: string): number;
+  remove(ifindex: number): void;
+}
+
+/** As the kernel sets a new bridge port up (br_add_if). */
+const newPort: BridgePortFlags = {
+  learning: true,
+  locked: false,
+  unicastFlood: true,
+  multicastFlood: true,
+  broadcastFlood: true,
+};
+
+export function memoryLinks(): MemoryLinks {
+  const links = new Map<number, Link>();
+  const fdb = new Map<string, FdbEntry>();
+  const watchers = new Set<(event: LinkEvent) => void>();
+  let next = 1;
+  const entryText = ({ ifindex, mac }: FdbEntry): string => `${ifindex}/${mac}`;
+  const tell = (event: LinkEvent): void => {
+    for (const watcher of watchers) watcher(event);
+  };
+  const forgetFdb = (ifindex: number): void => {
+    for (const [text, entry] of fdb) if (entry.ifindex === ifindex) fdb.delete(text);
+  };
+
+  function change(ifindex: number, fields: Partial<Link>): void {
+    const link = links.get(ifindex);
+    if (link === undefined)
+      throw new GuardError("PORT_MISSING", `interface ${ifindex} does not exist`, { fields: { ifindex } });
+    const changed = { ...link, ...fields };
+    if (JSON.stringify(changed) === JSON.stringify(link)) return;
+    links.set(ifindex, changed);
+    tell({ kind: "changed", link: changed });
+  }
+
+  return {
+    list: () => [...links.values()],
+    byName: (name) => [...links.values()].find((link) => link.name === name),
+    byIndex: (ifindex) => links.get(ifindex),
+    setUp: (ifindex, up) => change(ifindex, { up }),
+    setMaster: (ifindex, master) => {
+      if (master !== 0 && links.get(master)?.kind !== "bridge")
+        throw new GuardError("KERNEL_REFUSED", `${master} is not a bridge`);
+      if (links.get(ifindex)?.master === master) return;
+      forgetFdb(ifindex);
+      change(ifindex, { master, bridgePort: master === 0 ? undefined : newPort });
+    },
+    setBridgePort: (ifindex, bridgePort) => {
+      if (links.get(ifindex)?.bridgePort === undefined)
+        throw new GuardError("KERNEL_REFUSED", `${ifindex} is not a bridge port`);
+      change(ifindex, { bridgePort });
+    },
+    setAlias: (ifindex, alias) => change(ifindex, { alias }),
+    fdb: (ifindex) => [...fdb.values()].filter((entry) => ifindex === undefined || entry.ifindex === ifindex),
+    addFdb: (entry) => {
+      if (links.get(entry.ifindex)?.bridgePort === undefined)
+        throw new GuardError("KERNEL_REFUSED", `${entry.ifindex} is not a bridge port`);
+      fdb.set(entryText(entry), entry);
+    },
+    deleteFdb: (entry) => {
+      fdb.delete(entryText(entry));
+    },
+    watch: (event) => {
+      watchers.add(event);
+      return {
+        close: () => {
+          watchers.delete(event);
+        },
+      };
+    },
+    add: (name, kind = "veth") => {
+      const ifindex = next;
+      next += 1;
+      const mac = macFromBytes(Uint8Array.of(2, 0, 0, 0, ifindex >> 8, ifindex & 255));
+      const link: Link = {
+        ifindex,
+        name,
+        mac,
+        kind,
+        up: false,
+        master: 0,
+        mtu: 1500,
+        alias: "",
+        bridgePort: undefined,
+      };
+      links.set(ifindex, link);
+      tell({ kind: "changed", link });
+      return ifindex;
+    },
+    remove: (ifindex) => {
+      const link = links.get(ifindex);
+      links.delete(ifindex);
+      forgetFdb(ifindex);
+      if (link !== undefined) tell({ kind: "removed", ifindex, name: link.name });
+    },
+    close: () => watchers.clear(),
+  };
+}
