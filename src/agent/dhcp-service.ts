@@ -186,7 +186,7 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
   async function commit(batch: readonly Waiting<P>[][]): Promise<boolean> {
     try {
       // Only the last word of a port needs to last.
-      await journal.append(batch.flatMap((mine) => mine.slice(-1)));
+      await journal.append(batch.flatMap((mine) => mine.slice(-1).map(({ port, change }) => ({ port, change }))));
       tally.add("commits");
       return true;
     } catch {
@@ -200,17 +200,20 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
     const replies: OutgoingFrame[] = [];
     for (const mine of batch) {
       const isGivenBack = mine.at(-1)?.reply === undefined;
-      for (const { ifindex, port, reply } of mine) {
-        if (reply === undefined) tally.add("notes");
-        else if (isGivenBack) tally.add("dropped", "given-back");
-        else if (!isStill(portOf(ifindex), port)) tally.add("dropped", "port-changed");
-        else {
-          tally.add("acks");
-          replies.push({ ifindex, bytes: reply });
-        }
-      }
+      for (const entry of mine) replies.push(...replyTo(entry, isGivenBack));
     }
     if (replies.length > 0) frames.send(replies);
+  }
+
+  function replyTo({ ifindex, port, reply }: Waiting<P>, isGivenBack: boolean): readonly OutgoingFrame[] {
+    if (reply === undefined) tally.add("notes");
+    else if (isGivenBack) tally.add("dropped", "given-back");
+    else if (!isStill(portOf(ifindex), port)) tally.add("dropped", "port-changed");
+    else {
+      tally.add("acks");
+      return [{ ifindex, bytes: reply }];
+    }
+    return [];
   }
 
   async function settled(): Promise<void> {

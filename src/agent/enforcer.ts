@@ -244,7 +244,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   }
 
   /** Elements of the port that are there, so that the deletion cannot fail on one that is not. */
-  function removals(port: InterfaceName, ifindex: number, wish: PortWish | undefined): readonly NftChange[] {
+  function removals(port: InterfaceName, wish: PortWish | undefined): readonly NftChange[] {
     const changes: NftChange[] = [];
     for (const { chain } of portChains(table, port)) {
       if (nft.portChain(table, chain) !== undefined)
@@ -264,12 +264,6 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
           ),
         );
     }
-    for (const name of ["drops_from", "drops_to"]) {
-      forget(
-        set("netdev", name),
-        (nft.elements(set("netdev", name)) ?? []).filter(({ key }) => hostU32At(key, 0) === ifindex),
-      );
-    }
     return changes;
   }
 
@@ -279,8 +273,22 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
       links.setUp(ifindex, false);
       if (link.master !== 0) links.setMaster(ifindex, 0);
     }
-    const changes = removals(port, ifindex, wish);
+    const changes = removals(port, wish);
     if (changes.length > 0) nft.commit(changes);
+    sweep(ifindex);
+  }
+
+  /** Counters and token buckets that rules made for the port. A bucket may lapse by itself while it is being removed: each set on its own. */
+  function sweep(ifindex: number): void {
+    for (const { family, sets } of skeleton.tables) {
+      for (const { name, use } of sets) {
+        if (use !== "counted" && use !== "buckets") continue;
+        const mine = (nft.elements(set(family, name)) ?? []).filter(({ key }) => hostU32At(key, 0) === ifindex);
+        const elements = mine.map(({ key }) => ({ key }));
+        if (elements.length > 0)
+          quietly(() => nft.commit([{ op: "delete-elements", set: set(family, name), elements }]));
+      }
+    }
   }
 
   return { ensureSkeleton, reconcile, attach, detach, table };
@@ -306,6 +314,6 @@ function quietly(action: () => void): void {
   try {
     action();
   } catch {
-    // The port is shut by the birth tables all the same.
+    // Nothing depends on it: an unbound port is shut by the birth tables.
   }
 }

@@ -38,6 +38,8 @@ const PORTS = 65_536;
 /** Ethernet payload of an ARP packet for IPv4: 8 octets header, twice MAC and address (RFC 826). */
 const ARP_BYTES = 28;
 const ETHERNET_HEADER = 14;
+const IPV4_HEADER = 20;
+const UDP_HEADER = 8;
 const ETHER_TYPE = { ip4: 0x0800, arp: 0x0806, ip6: 0x86dd } as const;
 const PROTOCOL = { icmp: 1, igmp: 2, tcp: 6, udp: 17 } as const;
 
@@ -229,7 +231,11 @@ const fromIp4: readonly Chain[] = [
     rules: [
       refuseFrom("dhcp-server", is("udpSource", 67)),
       when([is("udpDestination", 67)], goTo("from_dhcp4")),
-      when([atLeast("udpLength", 8)], goTo("from_ip4_destination")),
+      // Behind a short packet stand the padding octets of the frame, which nft reads as if they belonged to it.
+      when(
+        [atLeast("ip4Length", IPV4_HEADER + UDP_HEADER), atLeast("udpLength", UDP_HEADER)],
+        goTo("from_ip4_destination"),
+      ),
       refuseFrom("ip4-shape"),
     ],
   },
@@ -306,7 +312,7 @@ const toGuest: readonly Chain[] = [
     rules: [
       refuseTo("dhcp-server", is("udpDestination", 68)),
       refuseTo("dhcp-server", is("udpSource", 67)),
-      when([atLeast("udpLength", 8)], accept),
+      when([atLeast("ip4Length", IPV4_HEADER + UDP_HEADER), atLeast("udpLength", UDP_HEADER)], accept),
       refuseTo("ip4-shape"),
     ],
   },

@@ -10,18 +10,22 @@ const steps: readonly string[] = [
 
 export const storeFormat = steps.length;
 
-/** @throws STORE_CORRUPT when the file was written by a newer version */
+function numberFrom(database: Database.Database, sql: string): number {
+  return Number(database.prepare(sql).pluck().all()[0]);
+}
+
+/** @throws STORE_CORRUPT when the file was written by a newer version, or by another program */
 export function migrate(database: Database.Database): void {
-  const { user_version: found } = database.prepare("PRAGMA user_version").get() as { user_version: number };
+  const found = numberFrom(database, "PRAGMA user_version");
   if (found > storeFormat) {
     throw new GuardError(
       "STORE_CORRUPT",
-      `the store was written by a newer version of vifguard (format ${found}, this one knows ${storeFormat})`,
-      {
-        fields: { found, known: storeFormat },
-      },
+      `the store was written by a newer version of vifguard (format ${found}; this one knows formats up to ${storeFormat})`,
+      { fields: { found, known: storeFormat } },
     );
   }
+  if (found === 0 && numberFrom(database, "SELECT count(*) FROM sqlite_schema") > 0)
+    throw new GuardError("STORE_CORRUPT", "the file is an SQLite database of another program");
   for (const [i, step] of steps.entries()) {
     if (i >= found) database.exec(`BEGIN; ${step} PRAGMA user_version = ${i + 1}; COMMIT`);
   }

@@ -209,7 +209,7 @@ describe("the guard without its agent, and after others", () => {
     const [self, victim] = guarded.guests;
     const bench = await openBench(guarded.lab, { from: self.box, parties: { self, victim } });
     try {
-      for (const name of ["foreign-mac", "foreign-arp-sender", "foreign-ip", "rogue-dhcp-server"]) {
+      for (const name of ["foreign-mac", "foreign-arp-sender", "foreign-ip", "vlan0-tag"]) {
         const trial = await bench.try(attackNamed(name));
         expect(trial.arrivedAt, name).toEqual([]);
         expect(trial.controlPassed, name).toBe(true);
