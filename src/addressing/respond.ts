@@ -154,7 +154,7 @@ function onInform(question: Question): Answer {
   const { message, offer } = question;
   if (message.ciaddr !== offer.address) return silence(message.ciaddr === ANY ? "no-address" : "other-address");
   const options = head(question, "ack");
-  grant(question, options);
+  grant(question, options, "without times");
   return { kind: "reply", reply: reply(question, message.ciaddr, ANY, options), deliverTo: "unicast" };
 }
 
@@ -210,7 +210,7 @@ function reply({ message, offer }: Question, ciaddr: Ipv4Address, yiaddr: Ipv4Ad
 function head({ message, offer }: Question, type: DhcpType): Options {
   const options: Options = new Map();
   put(options, known.type, type);
-  put(options, known.serverId, offer.serverId);
+  options.set(known.serverId.number, wordsOf(offer).serverId);
   const clientId = message.options.get(known.clientId.number);
   if (clientId !== undefined) options.set(known.clientId.number, clientId);
   return options;
@@ -218,9 +218,9 @@ function head({ message, offer }: Question, type: DhcpType): Options {
 
 function granted(question: Question, type: DhcpType, rapid = false): Options {
   const options = head(question, type);
-  put(options, known.leaseTime, question.offer.leaseSeconds);
+  options.set(known.leaseTime.number, wordsOf(question.offer).leaseTime);
   if (rapid) put(options, known.rapidCommit, true);
-  grant(question, options, timesOf(question.offer));
+  grant(question, options, "with times");
   return options;
 }
 
@@ -228,11 +228,11 @@ function granted(question: Question, type: DhcpType, rapid = false): Options {
  * The mask always, and before any router (RFC 2132 section 3.3); the rest as the parameter list asks and in its order (section 9.8),
  * everything without a list. What does not fit the client's message size is left out, the dearest last.
  */
-function grant({ message, offer }: Question, options: Options, times: Options = new Map()): void {
-  put(options, known.subnetMask, netmask4(offer.prefix));
-  const offered = new Map([...parametersOf(offer), ...times]);
-  const asked = new Set(readOption(message.options, known.parameterList) ?? offered.keys());
-  for (const number of asked) {
+function grant({ message, offer }: Question, options: Options, times: "with times" | "without times"): void {
+  const words = wordsOf(offer);
+  options.set(known.subnetMask.number, words.mask);
+  const offered = times === "with times" ? words.all : words.parameters;
+  for (const number of readOption(message.options, known.parameterList) ?? offered.keys()) {
     const value = offered.get(number);
     if (value !== undefined) options.set(number, value);
   }
@@ -266,6 +266,37 @@ function roomFor(message: Dhcp4Message, offer: PortOffer): number {
 
 function put<T>(options: Options, option: DhcpOption<T>, value: T | undefined): void {
   if (value !== undefined) options.set(option.number, option.value.encode(value));
+}
+
+interface Words {
+  readonly serverId: Uint8Array;
+  readonly leaseTime: Uint8Array;
+  readonly mask: Uint8Array;
+  readonly parameters: Options;
+  /** With T1 and T2. */
+  readonly all: Options;
+}
+
+/** An offer is asked about many times and never changes; writing its options anew made up two thirds of a reply (26 of 36 µs). */
+const written = new WeakMap<PortOffer, Words>();
+
+function wordsOf(offer: PortOffer): Words {
+  const before = written.get(offer);
+  if (before !== undefined) return before;
+  const words = write(offer);
+  written.set(offer, words);
+  return words;
+}
+
+function write(offer: PortOffer): Words {
+  const parameters = parametersOf(offer);
+  return {
+    serverId: known.serverId.value.encode(offer.serverId),
+    leaseTime: known.leaseTime.value.encode(offer.leaseSeconds),
+    mask: known.subnetMask.value.encode(netmask4(offer.prefix)),
+    parameters,
+    all: new Map([...parameters, ...timesOf(offer)]),
+  };
 }
 
 /** RFC 2131 section 4.4.5: half and seven eighths of the lease. */

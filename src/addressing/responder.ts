@@ -22,7 +22,7 @@ export interface PortOffer {
   readonly routes: readonly { readonly to: Ipv4Prefix; readonly via: Ipv4Address }[];
 }
 
-/** What must be durable before the reply leaves. `undefined` expiry for a state that ends the lease. */
+/** What must be durable before the reply leaves. */
 export type LeaseChange = Pick<DhcpLease, "state" | "expiresAt" | "hostname">;
 
 export type Answer =

@@ -41,7 +41,9 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   await enforcer.ensureSkeleton();
   const ports = createPorts();
   const serial = createSerial();
-  const mirror = await startMirror(store, parts.host);
+  const mirror = await startMirror(store, parts.host, (error) => {
+    conditions.raise("STORE_FAILED", error instanceof Error ? error.message : String(error));
+  });
   const meddling: Meddling = { seen: false, repairedAt: 0 };
   let cachedFacts: { readonly site: number; readonly facts: ReadonlyMap<ObjectName, NetworkFacts> } | undefined;
 

@@ -7,7 +7,7 @@ import { respond } from "../addressing/respond.ts";
 import type { Answer, LeaseChange, PortOffer } from "../addressing/responder.ts";
 import type { Frames, LoggedFrame, OutgoingFrame } from "../kernel/frames.ts";
 import type { Clock } from "../model/clock.ts";
-import { type Ipv4Address, ipv4FromNumber, ipv4ToBytes } from "../model/ipv4.ts";
+import { type Ipv4Address, ipv4ToNumber } from "../model/ipv4.ts";
 import { BROADCAST_MAC, type MacAddress, macToBytes } from "../model/mac.ts";
 import { unreachable } from "../model/never.ts";
 import type { Decoded, Rejection } from "../packet/codec.ts";
@@ -288,7 +288,7 @@ function counterOf(reply: Dhcp4Message): "offers" | "acks" | "naks" {
 const ETHERNET = 14;
 const IPV4 = 20;
 const UDP = 8;
-const EVERYONE: Ipv4Address = ipv4FromNumber(0xffffffff);
+const EVERYONE = 0xffffffff;
 
 const rejected = (why: Rejection): Decoded<never> => ({ ok: false, why });
 
@@ -348,7 +348,7 @@ function encodeFrame(
   serverId: Ipv4Address,
 ): Uint8Array {
   const message = dhcp4Codec.encode(reply);
-  const own = ipv4ToBytes(reply.ciaddr).some((octet) => octet !== 0) ? reply.ciaddr : reply.yiaddr;
+  const own = ipv4ToNumber(reply.ciaddr) || ipv4ToNumber(reply.yiaddr);
   const isBroadcast = deliverTo === "broadcast";
   const frame = new Uint8Array(ETHERNET + IPV4 + UDP + message.length);
   const view = new DataView(frame.buffer);
@@ -359,8 +359,8 @@ function encodeFrame(
   // Never fragmented, so it needs no identification (RFC 6864).
   view.setUint32(ETHERNET + 4, 0x00_00_40_00);
   view.setUint16(ETHERNET + 8, 64 * 256 + 17);
-  frame.set(ipv4ToBytes(serverId), ETHERNET + 12);
-  frame.set(ipv4ToBytes(isBroadcast ? EVERYONE : own), ETHERNET + 16);
+  view.setUint32(ETHERNET + 12, ipv4ToNumber(serverId));
+  view.setUint32(ETHERNET + 16, isBroadcast ? EVERYONE : own);
   view.setUint16(ETHERNET + 10, ~fold(sum(frame, ETHERNET, ETHERNET + IPV4)) & 0xffff);
   view.setUint32(ETHERNET + IPV4, 67 * 0x1_00_00 + 68);
   view.setUint16(ETHERNET + IPV4 + 4, UDP + message.length);

@@ -2,10 +2,11 @@
 import type { PortOffer } from "../addressing/responder.ts";
 import type { Frames } from "../kernel/frames.ts";
 import type { Clock } from "../model/clock.ts";
+import { GuardError } from "../model/errors.ts";
 import { keys } from "../model/keys.ts";
 import { type MacAddress, macFromBytes } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
-import type { Attachment } from "../model/resources.ts";
+import type { Attachment, DhcpLease } from "../model/resources.ts";
 import { logGroups } from "../ruleset/guard.ts";
 import type { Store, Write } from "../store/store.ts";
 import type { Conditions } from "./conditions.ts";
@@ -60,7 +61,8 @@ export function startPortDhcp(parts: DhcpParts): PortDhcp {
     });
     try {
       const commit = await store.commit({ expect: [], writes });
-      if (commit.ok) await mirror.caughtUp(commit.revision);
+      if (!commit.ok) throw new GuardError("CONFLICT", `'${commit.conflict}' was changed meanwhile`);
+      await mirror.caughtUp(commit.revision);
       conditions.clear("DHCP_FAILED");
     } catch (error) {
       conditions.raise("DHCP_FAILED", error instanceof Error ? error.message : String(error));
@@ -68,11 +70,17 @@ export function startPortDhcp(parts: DhcpParts): PortDhcp {
     }
   }
 
+  /** A record of the address under its former holder is no promise to this one. */
+  function ownLease(port: PromisedPort): DhcpLease | undefined {
+    const lease = mirror.leases.get(leaseName(port));
+    return lease?.guest === port.attachment.guest && lease.mac === port.offer.mac ? lease : undefined;
+  }
+
   const service = startDhcpService<PromisedPort>({
     frames,
     group: logGroups.dhcp,
     portOf: (ifindex) => promised.get(ifindex),
-    leases: { get: (port) => mirror.leases.get(leaseName(port)) },
+    leases: { get: ownLease },
     journal: { append },
     clock,
     serverMac: RESPONDER_MAC,

@@ -19,10 +19,16 @@ export interface Mirror {
   readonly siteVersion: number;
   /** What a plan is made against. */
   held(): HeldSite;
-  /** Resolves when the mirror shows that revision. */
+  /** Resolves when the mirror shows that revision; rejects when it never will. */
   caughtUp(revision: Revision): Promise<void>;
   onSiteChange(changed: () => void): void;
   stop(): Promise<void>;
+}
+
+interface Waiter {
+  readonly revision: Revision;
+  readonly done: () => void;
+  readonly fail: (error: unknown) => void;
 }
 
 interface Maps {
@@ -105,8 +111,15 @@ const isSite = (key: Key): boolean =>
 /** Leases change by the thousand and no plan is made against them. */
 const isPlanned = (key: Key): boolean => !key.startsWith("lease/") && !key.startsWith("attachment/");
 
-/** @throws STORE_CORRUPT when an entry is not what it should be */
-export async function startMirror(store: Store, host: HostId): Promise<Mirror> {
+/**
+ * @param failed told when the watch broke: what is mirrored then stays as it was, and nothing that waits for more is kept waiting
+ * @throws STORE_CORRUPT when an entry is not what it should be
+ */
+export async function startMirror(
+  store: Store,
+  host: HostId,
+  failed: (error: unknown) => void = () => undefined,
+): Promise<Mirror> {
   const maps = emptyMaps();
   const snapshot = await store.read("");
   for (const { key, value, revision } of snapshot.entries.values()) {
@@ -116,7 +129,8 @@ export async function startMirror(store: Store, host: HostId): Promise<Mirror> {
   let revision = snapshot.revision;
   let siteVersion = 1;
   let siteChanged = (): void => undefined;
-  const waiting: { readonly revision: Revision; readonly done: () => void }[] = [];
+  let waiting: readonly Waiter[] = [];
+  let broken: unknown;
   const stopping = new AbortController();
 
   function take(change: Change): void {
@@ -135,15 +149,20 @@ export async function startMirror(store: Store, host: HostId): Promise<Mirror> {
       siteVersion += 1;
       siteChanged();
     }
-    for (const [i, waiter] of [...waiting.entries()].reverse()) {
-      if (waiter.revision > revision) continue;
-      waiting.splice(i, 1);
-      waiter.done();
-    }
+    const due = waiting.filter((waiter) => waiter.revision <= revision);
+    waiting = waiting.filter((waiter) => waiter.revision > revision);
+    for (const { done } of due) done();
   }
 
   async function follow(): Promise<void> {
-    for await (const change of store.watch("", revision, stopping.signal)) take(change);
+    try {
+      for await (const change of store.watch("", revision, stopping.signal)) take(change);
+    } catch (error) {
+      broken = error;
+      for (const { fail } of waiting) fail(error);
+      waiting = [];
+      failed(error);
+    }
   }
   const following = follow();
 
@@ -169,11 +188,11 @@ export async function startMirror(store: Store, host: HostId): Promise<Mirror> {
       attached: new Set([...maps.attachments.values(), ...maps.elsewhere.values()].map(({ guest }) => guest)),
     }),
     caughtUp: (wanted) =>
-      wanted <= revision
-        ? Promise.resolve()
-        : new Promise((resolve) => {
-            waiting.push({ revision: wanted, done: resolve });
-          }),
+      new Promise((resolve, reject) => {
+        if (wanted <= revision) resolve();
+        else if (broken !== undefined) reject(broken);
+        else waiting = [...waiting, { revision: wanted, done: resolve, fail: reject }];
+      }),
     onSiteChange: (changed) => {
       siteChanged = changed;
     },

@@ -1,4 +1,6 @@
 /** What callers can ask of the agent; every change goes through the one queue. */
+import { checkSite } from "../config/check.ts";
+import { toDocument } from "../config/document.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import { keys } from "../model/keys.ts";
@@ -50,7 +52,9 @@ async function* filterDrops(events: AsyncIterable<DropEvent>, filter: Filter): A
 }
 
 async function apply(core: Core, resources: readonly Resource[], dryRun: boolean): Promise<readonly ChangeView[]> {
-  const plan = planSite(core.mirror.held(), resources, core.random);
+  const held = core.mirror.held();
+  checkSite(resources, held);
+  const plan = planSite(held, resources, core.random);
   if (dryRun || plan.transaction.writes.length === 0) return plan.changes;
   await core.write(plan.transaction);
   core.loop.wake();
@@ -75,20 +79,30 @@ function objectNames(core: Core, kind: Kind): readonly ObjectName[] {
   return [...all[kind].keys()].sort();
 }
 
+/** As it would stand in a site file, so that what is shown can be applied again. */
+function resourceOf({ mirror }: Core, kind: Kind, name: ObjectName): Resource | undefined {
+  const network = mirror.networks.get(name);
+  const group = mirror.groups.get(name);
+  const guest = mirror.guests.get(name);
+  if (kind === "network") return network && { kind, name, spec: network };
+  if (kind === "group") return group && { kind, name, spec: group };
+  return guest && { kind, name, spec: guest.spec };
+}
+
+function statusOf(core: Core, kind: Kind, name: ObjectName): object {
+  if (kind === "network") return networkStatus(core, name);
+  return kind === "group" ? { members: groupMembers(core, name) } : guestStatus(core, name);
+}
+
 function objectView(core: Core, kind: Kind, name: ObjectName): ObjectView {
-  switch (kind) {
-    case "network":
-      return { kind, name, spec: core.mirror.networks.get(name), status: networkStatus(core, name) };
-    case "group":
-      return { kind, name, spec: core.mirror.groups.get(name), status: { members: groupMembers(core, name) } };
-    default:
-      return { kind, name, spec: core.mirror.guests.get(name)?.spec, status: guestStatus(core, name) };
-  }
+  const resource = resourceOf(core, kind, name);
+  if (resource === undefined) throw notFound(kind, name);
+  return { kind, name, spec: toDocument(resource).spec, status: statusOf(core, kind, name) };
 }
 
 function getObject(core: Core, kind: Kind, text: string): ObjectView {
   const name = parseObjectName(text);
-  if (name === undefined || !objectNames(core, kind).includes(name)) throw notFound(kind, text);
+  if (name === undefined) throw notFound(kind, text);
   return objectView(core, kind, name);
 }
 

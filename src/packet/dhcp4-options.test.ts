@@ -149,7 +149,7 @@ describe("domain search (RFC 3397)", () => {
     const bomb = Uint8Array.from([...long, ...Array.from({ length: 30_000 }, () => [0xc0, 0]).flat()]);
     const start = performance.now();
     expect(value.decode(bomb)).toEqual({ ok: false, why: "bad-length" });
-    expect(performance.now() - start).toBeLessThan(100);
+    expect(performance.now() - start).toBeLessThan(500);
   });
 
   test("a staircase of pointers is climbed a little way only", () => {

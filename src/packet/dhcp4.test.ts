@@ -232,7 +232,7 @@ test("a datagram of one option repeated 20 000 times is joined in linear time", 
   const bomb = raw(Array.from({ length: 20_000 }, () => [43, 1, 7]).flat());
   const start = performance.now();
   const read = dhcp4Codec.decode(bomb);
-  expect(performance.now() - start).toBeLessThan(100);
+  expect(performance.now() - start).toBeLessThan(500);
   expect(read.ok && read.value.options.get(43)?.length).toBe(20_000);
 });
 

@@ -1,11 +1,34 @@
-/** What the entries of the store mean: each checked on its way in, so that a damaged record is named and not believed. */
+/**
+ * What the entries of the store mean: their keys read back, their values checked against one table of shapes on the way in,
+ * so that a damaged record is named and not believed. A field or a kind that joins the model breaks the build here until it is in the table.
+ */
 import { GuardError } from "../model/errors.ts";
-import { parseIpv4, parsePrefix4 } from "../model/ipv4.ts";
-import { parseMac } from "../model/mac.ts";
-import type { ObjectName } from "../model/names.ts";
-import { parseInterfaceName, parseObjectName } from "../model/names.ts";
-import type { Attachment, DhcpLease, GroupSpec, Guest, NetworkSpec } from "../model/resources.ts";
-import type { Json, Key } from "./store.ts";
+import { type Ipv4Address, type Ipv4Range, parseIpv4, parsePrefix4 } from "../model/ipv4.ts";
+import { keys } from "../model/keys.ts";
+import { type MacAddress, parseMac } from "../model/mac.ts";
+import {
+  type HostId,
+  type InterfaceName,
+  type ObjectName,
+  parseHostId,
+  parseInterfaceName,
+  parseObjectName,
+} from "../model/names.ts";
+import { unreachable } from "../model/never.ts";
+import type {
+  Addressing,
+  Attachment,
+  DhcpLease,
+  GroupRule,
+  GroupSpec,
+  Guest,
+  GuestSpec,
+  NetworkSpec,
+  NicIdentity,
+  NicSpec,
+  Wiring,
+} from "../model/resources.ts";
+import type { Json, Key, Revision, Snapshot } from "./store.ts";
 
 /** A NIC that holds an address or a MAC. */
 export interface ClaimRecord {
@@ -13,111 +36,360 @@ export interface ClaimRecord {
   readonly nic: number;
 }
 
-export type StoreRecord =
-  | { readonly kind: "network"; readonly name: ObjectName; readonly value: NetworkSpec }
-  | { readonly kind: "group"; readonly name: ObjectName; readonly value: GroupSpec }
-  | { readonly kind: "guest"; readonly name: ObjectName; readonly value: Guest }
-  /** `what` is `network/address`. */
-  | { readonly kind: "address"; readonly what: string; readonly value: ClaimRecord }
-  | { readonly kind: "mac"; readonly what: string; readonly value: ClaimRecord }
-  | { readonly kind: "attachment"; readonly host: string; readonly value: Attachment }
-  | { readonly kind: "lease"; readonly what: string; readonly value: DhcpLease };
+interface NamedKey<K> {
+  readonly kind: K;
+  readonly name: ObjectName;
+}
+interface AddressKey<K> {
+  readonly kind: K;
+  /** `network/address`. */
+  readonly what: string;
+  readonly network: ObjectName;
+  readonly address: Ipv4Address;
+}
+export type ParsedKey =
+  | NamedKey<"network">
+  | NamedKey<"group">
+  | NamedKey<"guest">
+  | AddressKey<"address">
+  | { readonly kind: "mac"; readonly what: MacAddress }
+  | { readonly kind: "attachment"; readonly host: HostId; readonly port: InterfaceName }
+  | AddressKey<"lease">;
 
-type Fields = Readonly<Record<string, unknown>>;
-type Check<T> = (value: unknown) => value is T;
+interface Values {
+  readonly network: NetworkSpec;
+  readonly group: GroupSpec;
+  readonly guest: Guest;
+  readonly address: ClaimRecord;
+  readonly mac: ClaimRecord;
+  readonly attachment: Attachment;
+  readonly lease: DhcpLease;
+}
+export type StoreRecord = {
+  readonly [K in ParsedKey["kind"]]: Extract<ParsedKey, { readonly kind: K }> & { readonly value: Values[K] };
+}[ParsedKey["kind"]];
 
-const isFields = (value: unknown): value is Fields =>
+/** Checks a value and says what is wrong with it, such as `.nics[0].mac is not a MAC address`. */
+interface Shape<T> {
+  readonly fault: (value: unknown) => string | undefined;
+  /** Never there: keeps shapes of different types apart. */
+  readonly of?: T;
+  readonly isOptional?: false;
+}
+interface OptionalShape<T> extends Omit<Shape<T>, "isOptional"> {
+  readonly isOptional: true;
+}
+type FieldShapes<T> = {
+  readonly [K in keyof T]-?: Record<never, never> extends Pick<T, K> ? OptionalShape<T[K]> : Shape<T[K]>;
+};
+
+const shape = <T>(says: string, is: (value: unknown) => boolean): Shape<T> => ({
+  fault: (value) => (is(value) ? undefined : ` is not ${says}`),
+});
+/** Branded text in the one form its parser gives. */
+const text = <T extends string>(says: string, parse: (text: string) => T | undefined): Shape<T> =>
+  shape(says, (value) => typeof value === "string" && parse(value) === value);
+const oneOf = <T extends string>(...words: readonly T[]): Shape<T> =>
+  shape(words.join(" or "), (value) => words.some((word) => word === value));
+const whole = (least: number, most = Number.MAX_SAFE_INTEGER): Shape<number> =>
+  shape(
+    "a number it can be",
+    (value) => Number.isSafeInteger(value) && Number(value) >= least && Number(value) <= most,
+  );
+const optional = <T>({ fault }: Shape<T>): OptionalShape<T> => ({
+  fault: (value) => (value === undefined ? undefined : fault(value)),
+  isOptional: true,
+});
+
+const isFields = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-const isText = (value: unknown): value is string => typeof value === "string";
-const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
-const parses = (parse: (text: string) => unknown, value: unknown): boolean =>
-  isText(value) && parse(value) !== undefined;
-const isList = (value: unknown, item: (value: unknown) => boolean): boolean =>
-  Array.isArray(value) && value.every(item);
 
-const isNetwork: Check<NetworkSpec> = (value): value is NetworkSpec =>
-  isFields(value) &&
-  parses(parsePrefix4, value["prefix4"]) &&
-  parses(parseIpv4, value["gateway4"]) &&
-  Array.isArray(value["range4"]) &&
-  isFields(value["wiring"]) &&
-  value["wiring"]["kind"] === "bridged" &&
-  isFields(value["addressing"]) &&
-  value["addressing"]["kind"] === "managed" &&
-  isNumber(value["addressing"]["leaseSeconds"]);
+function firstFault<T>(items: readonly T[], fault: (item: T, n: number) => string | undefined): string | undefined {
+  for (const [n, item] of items.entries()) {
+    const found = fault(item, n);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
 
-const isGroup: Check<GroupSpec> = (value): value is GroupSpec =>
-  isFields(value) && Array.isArray(value["ingress"]) && Array.isArray(value["egress"]);
+/** Fields it does not know are left alone. */
+function fields<T>(shapes: FieldShapes<T>): Shape<T> {
+  const table = Object.entries<Shape<unknown> | OptionalShape<unknown>>(shapes);
+  return {
+    fault: (value) => {
+      if (!isFields(value)) return " is not an object";
+      return firstFault(table, ([name, { fault }]) => {
+        const found = fault(value[name]);
+        return found === undefined ? undefined : `.${name}${found}`;
+      });
+    },
+  };
+}
 
-const isIdentity = (value: unknown): boolean =>
-  isFields(value) &&
-  parses(parseObjectName, value["network"]) &&
-  parses(parseMac, value["mac"]) &&
-  isList(value["addresses4"], (address) => parses(parseIpv4, address));
+function list<T>({ fault }: Shape<T>): Shape<readonly T[]> {
+  return {
+    fault: (value) => {
+      if (!Array.isArray(value)) return " is not a list";
+      return firstFault<unknown>(value, (item, n) => {
+        const found = fault(item);
+        return found === undefined ? undefined : `[${n}]${found}`;
+      });
+    },
+  };
+}
 
-const isGuest: Check<Guest> = (value): value is Guest =>
-  isFields(value) &&
-  parses(parseObjectName, value["name"]) &&
-  isFields(value["spec"]) &&
-  Array.isArray(value["spec"]["nics"]) &&
-  isList(value["nics"], isIdentity);
+function variants<T extends { readonly kind: string }>(
+  byKind: { readonly [K in T["kind"]]: Shape<Extract<T, { readonly kind: K }>> },
+): Shape<T> {
+  const table = new Map(Object.entries<Shape<unknown>>(byKind));
+  return {
+    fault: (value) => {
+      const kind = isFields(value) ? value["kind"] : undefined;
+      const known = typeof kind === "string" ? table.get(kind) : undefined;
+      return known === undefined ? `.kind is not ${[...table.keys()].join(" or ")}` : known.fault(value);
+    },
+  };
+}
 
-const isClaim: Check<ClaimRecord> = (value): value is ClaimRecord =>
-  isFields(value) && parses(parseObjectName, value["guest"]) && isNumber(value["nic"]);
+const either = <T>(says: string, ...shapes: readonly Shape<T>[]): Shape<T> =>
+  shape(says, (value) => shapes.some(({ fault }) => fault(value) === undefined));
 
-const isAttachment: Check<Attachment> = (value): value is Attachment =>
-  isFields(value) &&
-  parses(parseInterfaceName, value["port"]) &&
-  isNumber(value["ifindex"]) &&
-  isText(value["epoch"]) &&
-  parses(parseObjectName, value["guest"]) &&
-  isNumber(value["nic"]) &&
-  isNumber(value["since"]);
+const anyText: Shape<string> = shape("text", (value) => typeof value === "string");
+const moment: Shape<number> = shape("a time", (value) => Number.isFinite(value));
+const objectName = text("a name", parseObjectName);
+const interfaceName = text("an interface name", parseInterfaceName);
+const mac = text("a MAC address", parseMac);
+const address4 = text("an IPv4 address", parseIpv4);
+const prefix4 = text("an IPv4 prefix", parsePrefix4);
 
-const isLease: Check<DhcpLease> = (value): value is DhcpLease =>
-  isFields(value) &&
-  parses(parseObjectName, value["network"]) &&
-  parses(parseIpv4, value["address"]) &&
-  parses(parseObjectName, value["guest"]) &&
-  parses(parseMac, value["mac"]) &&
-  isNumber(value["expiresAt"]) &&
-  (value["state"] === "bound" || value["state"] === "released" || value["state"] === "declined");
+const wiring = variants<Wiring>({
+  bridged: fields<Extract<Wiring, { readonly kind: "bridged" }>>({
+    kind: oneOf("bridged"),
+    bridge: interfaceName,
+    uplink: optional(interfaceName),
+  }),
+});
+const addressing = variants<Addressing>({
+  managed: fields<Extract<Addressing, { readonly kind: "managed" }>>({
+    kind: oneOf("managed"),
+    leaseSeconds: whole(1),
+    macScheme: oneOf("ip", "random"),
+    dns: list(address4),
+    ntp: list(address4),
+    domain: optional(anyText),
+    search: list(anyText),
+    mtu: optional(whole(1)),
+    routes: list(fields<Addressing["routes"][number]>({ to: prefix4, via: address4 })),
+  }),
+});
+const rule = fields<GroupRule>({
+  protocol: either<GroupRule["protocol"]>("a protocol", oneOf("tcp", "udp", "icmp", "icmpv6"), whole(0, 255)),
+  ports: optional(list(anyText)),
+  peer: either<GroupRule["peer"]>(
+    "a peer",
+    oneOf("any", "network"),
+    fields<{ readonly group: ObjectName }>({ group: objectName }),
+    fields<{ readonly prefix: string }>({ prefix: anyText }),
+  ),
+});
+const nicSpec = fields<NicSpec>({
+  network: objectName,
+  mac: optional(mac),
+  address4: optional(address4),
+  groups: list(objectName),
+});
+const claim = fields<ClaimRecord>({ guest: objectName, nic: whole(0) });
+
+/** One shape for every kind of record. */
+const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
+  network: fields<NetworkSpec>({
+    prefix4,
+    gateway4: address4,
+    range4: list(fields<Ipv4Range>({ first: address4, last: address4 })),
+    gatewayMac: optional(mac),
+    wiring,
+    addressing,
+  }),
+  group: fields<GroupSpec>({ ingress: list(rule), egress: list(rule) }),
+  guest: fields<Guest>({
+    name: objectName,
+    spec: fields<GuestSpec>({ nics: list(nicSpec), hostname: optional(anyText) }),
+    nics: list(fields<NicIdentity>({ network: objectName, mac, addresses4: list(address4) })),
+  }),
+  address: claim,
+  mac: claim,
+  attachment: fields<Attachment>({
+    port: interfaceName,
+    ifindex: whole(1),
+    epoch: anyText,
+    guest: objectName,
+    nic: whole(0),
+    since: moment,
+  }),
+  lease: fields<DhcpLease>({
+    network: objectName,
+    address: address4,
+    guest: objectName,
+    nic: whole(0),
+    mac,
+    state: oneOf("bound", "released", "declined"),
+    expiresAt: moment,
+    hostname: optional(anyText),
+  }),
+};
 
 function corrupt(key: Key, why: string): GuardError {
-  return new GuardError("STORE_CORRUPT", `store entry '${key}' ${why}`, { fields: { key } });
+  return new GuardError("STORE_CORRUPT", `store entry '${key}': ${why}`, { fields: { key } });
 }
 
-function checked<T>(key: Key, value: Json, check: Check<T>): T {
-  if (check(value)) return value;
-  throw corrupt(key, "is not what an entry of its kind looks like");
+const fits = <T>({ fault }: Shape<T>, value: unknown): value is T => fault(value) === undefined;
+
+function checked<T>(key: Key, value: unknown, wanted: Shape<T>): T {
+  if (fits(wanted, value)) return value;
+  const fault = wanted.fault(value) ?? "";
+  throw corrupt(key, fault.startsWith(".") ? fault.slice(1) : `it${fault}`);
 }
 
-function nameIn(key: Key, text: string | undefined): ObjectName {
-  const name = parseObjectName(text ?? "");
-  if (name === undefined) throw corrupt(key, "has no name");
-  return name;
+function keyOf(record: ParsedKey): Key {
+  switch (record.kind) {
+    case "network":
+    case "group":
+    case "guest":
+      return keys[record.kind](record.name);
+    case "address":
+      return keys.address(record.network, record.address);
+    case "mac":
+      return keys.mac(record.what);
+    case "attachment":
+      return keys.attachment(record.host, record.port);
+    case "lease":
+      return keys.dhcpLease(record.network, record.address);
+    default:
+      return unreachable(record);
+  }
 }
 
-/** @throws STORE_CORRUPT */
-export function decodeRecord(key: Key, value: Json): StoreRecord {
-  const slash = key.indexOf("/");
-  const kind = key.slice(0, slash);
-  const rest = key.slice(slash + 1);
+function readKey([kind, first = "", second = ""]: readonly string[]): ParsedKey | undefined {
+  const [name, address] = [parseObjectName(first), parseIpv4(second)];
   switch (kind) {
     case "network":
-      return { kind, name: nameIn(key, rest), value: checked(key, value, isNetwork) };
     case "group":
-      return { kind, name: nameIn(key, rest), value: checked(key, value, isGroup) };
     case "guest":
-      return { kind, name: nameIn(key, rest), value: checked(key, value, isGuest) };
+      return name === undefined ? undefined : { kind, name };
     case "address":
-    case "mac":
-      return { kind, what: rest, value: checked(key, value, isClaim) };
-    case "attachment":
-      return { kind, host: rest.slice(0, rest.indexOf("/")), value: checked(key, value, isAttachment) };
     case "lease":
-      return { kind, what: rest, value: checked(key, value, isLease) };
+      if (name === undefined || address === undefined) return undefined;
+      return { kind, what: `${name}/${address}`, network: name, address };
+    case "mac": {
+      const what = parseMac(first);
+      return what === undefined ? undefined : { kind, what };
+    }
+    case "attachment": {
+      const [host, port] = [parseHostId(first), parseInterfaceName(second)];
+      return host === undefined || port === undefined ? undefined : { kind, host, port };
+    }
     default:
-      throw corrupt(key, "is of no kind this version knows");
+      return undefined;
   }
+}
+
+/** The inverse of `keys`; undefined for what `keys` never makes, such as a MAC in capitals or more after the name. */
+export function parseKey(key: Key): ParsedKey | undefined {
+  const parsed = readKey(key.split("/"));
+  return parsed !== undefined && keyOf(parsed) === key ? parsed : undefined;
+}
+
+export function encodeRecord(record: StoreRecord): { readonly key: Key; readonly value: Json } {
+  const value: Json = JSON.parse(JSON.stringify(record.value));
+  return { key: keyOf(record), value };
+}
+
+/** A record that stands under another one's key would be believed to be that one. */
+function assertOwnKey(key: Key, own: Key): void {
+  if (own !== key) throw corrupt(key, `it is the record of '${own}'`);
+}
+
+/** @throws STORE_CORRUPT naming the key and the field */
+export function decodeRecord(key: Key, json: Json): StoreRecord {
+  const parsed = parseKey(key);
+  switch (parsed?.kind) {
+    case "network":
+      return { ...parsed, value: checked(key, json, shapes.network) };
+    case "group":
+      return { ...parsed, value: checked(key, json, shapes.group) };
+    case "guest": {
+      const value = checked(key, json, shapes.guest);
+      assertOwnKey(key, keys.guest(value.name));
+      return { ...parsed, value };
+    }
+    case "address":
+      return { ...parsed, value: checked(key, json, shapes.address) };
+    case "mac":
+      return { ...parsed, value: checked(key, json, shapes.mac) };
+    case "attachment": {
+      const value = checked(key, json, shapes.attachment);
+      assertOwnKey(key, keys.attachment(parsed.host, value.port));
+      return { ...parsed, value };
+    }
+    case "lease": {
+      const value = checked(key, json, shapes.lease);
+      assertOwnKey(key, keys.dhcpLease(value.network, value.address));
+      return { ...parsed, value };
+    }
+    default:
+      throw corrupt(key, "it is of no kind this version knows");
+  }
+}
+
+export interface StoredSite {
+  readonly networks: Map<ObjectName, NetworkSpec>;
+  readonly groups: Map<ObjectName, GroupSpec>;
+  readonly guests: Map<ObjectName, Guest>;
+  /** By key: the same port name exists on many hosts. */
+  readonly attachments: Map<Key, Attachment>;
+  /** By `network/address`, like the claims. */
+  readonly leases: Map<string, DhcpLease>;
+  readonly addressClaims: Map<string, ClaimRecord>;
+  readonly macClaims: Map<MacAddress, ClaimRecord>;
+  readonly revisions: Map<Key, Revision>;
+}
+
+function putRecord(site: StoredSite, key: Key, record: StoreRecord): StoredSite[keyof StoredSite] {
+  switch (record.kind) {
+    case "network":
+      return site.networks.set(record.name, record.value);
+    case "group":
+      return site.groups.set(record.name, record.value);
+    case "guest":
+      return site.guests.set(record.name, record.value);
+    case "address":
+      return site.addressClaims.set(record.what, record.value);
+    case "mac":
+      return site.macClaims.set(record.what, record.value);
+    case "attachment":
+      return site.attachments.set(key, record.value);
+    case "lease":
+      return site.leases.set(record.what, record.value);
+    default:
+      return unreachable(record);
+  }
+}
+
+/** @throws STORE_CORRUPT naming the first bad record */
+export function loadSite({ entries }: Snapshot): StoredSite {
+  const site: StoredSite = {
+    networks: new Map(),
+    groups: new Map(),
+    guests: new Map(),
+    attachments: new Map(),
+    leases: new Map(),
+    addressClaims: new Map(),
+    macClaims: new Map(),
+    revisions: new Map(),
+  };
+  for (const { key, value, revision } of entries.values()) {
+    putRecord(site, key, decodeRecord(key, value));
+    site.revisions.set(key, revision);
+  }
+  return site;
 }

@@ -5,7 +5,7 @@
  * revision and verdict. A commit that was acknowledged is on disk (WAL, synchronous=FULL); one that could not be written is as if it had
  * never been asked. Store leases live with the process: what stands under one of an earlier process vanishes after opening.
  */
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, rmSync, statSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import Database from "libsql";
 import type { Clock } from "../model/clock.ts";
@@ -68,18 +68,17 @@ function openFailed(file: string, cause: unknown): GuardError {
 
 const corrupt = (message: string): GuardError => new GuardError("STORE_CORRUPT", message);
 
-/** True when the file is new. An empty file would read as an empty site, and an empty site closes every port. */
+/** True when the file is new. */
 function createFile(directory: string, file: string): boolean {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  if (existsSync(file)) {
-    if (statSync(file).size === 0) throw corrupt("the file is empty");
-    // Never opened and closed here: that would drop the locks SQLite holds on it in this process (POSIX fcntl).
-    chmodSync(file, 0o600);
-    return false;
+  if (!existsSync(file)) {
+    if (existsSync(`${file}-wal`)) throw corrupt("the file is missing, though its write-ahead log is there");
+    closeSync(openSync(file, "wx", 0o600));
+    return true;
   }
-  if (existsSync(`${file}-wal`)) throw corrupt("the file is missing, though its write-ahead log is there");
-  closeSync(openSync(file, "wx", 0o600));
-  return true;
+  // Never opened and closed here: that would drop the locks SQLite holds on it in this process (POSIX fcntl).
+  chmodSync(file, 0o600);
+  return false;
 }
 
 function lockOnce(file: string): Database.Database {
@@ -163,12 +162,13 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Store
     isNew = createFile(options.directory, file);
     database = await lock(file);
     if (options.maxPages !== undefined) database.pragma(`max_page_count = ${options.maxPages}`);
-    migrate(database);
+    migrate(database, isNew);
     const contents = load(database, options);
     return storeOf(contents, createJournal(database, contents, file));
   } catch (cause) {
+    // What never became a store must not look like an empty one; a file somebody else has locked is theirs by now.
+    if (isNew && !isLocked(cause)) for (const made of [file, `${file}-wal`]) rmSync(made, { force: true });
     if (database !== undefined) release(database);
-    if (isNew) rmSync(file, { force: true });
     throw openFailed(file, cause);
   }
 }
@@ -201,13 +201,21 @@ function createWriter(database: Database.Database): (staged: readonly Staged[], 
     if (head.run(staged.at(-1)?.revision ?? from, from).changes !== 1)
       throw new Error("the file holds another revision than this process wrote; start the agent again");
   }
+  function rollBack(): void {
+    if (database.inTransaction) database.exec("ROLLBACK");
+  }
   return (staged, from) => {
+    rollBack();
     database.exec("BEGIN IMMEDIATE");
     try {
       write(staged, from);
       database.exec("COMMIT");
     } catch (cause) {
-      if (database.inTransaction) database.exec("ROLLBACK");
+      try {
+        rollBack();
+      } catch {
+        // Tried again before the next group; what went wrong first is what is told.
+      }
       throw cause;
     }
   };

@@ -14,8 +14,8 @@ function numberFrom(database: Database.Database, sql: string): number {
   return Number(database.prepare(sql).pluck().all()[0]);
 }
 
-/** @throws STORE_CORRUPT when the file was written by a newer version, or by another program */
-export function migrate(database: Database.Database): void {
+/** @throws STORE_CORRUPT when the file was written by a newer version, or is no store: an empty one would close every port */
+export function migrate(database: Database.Database, isNew: boolean): void {
   const found = numberFrom(database, "PRAGMA user_version");
   if (found > storeFormat) {
     throw new GuardError(
@@ -24,8 +24,10 @@ export function migrate(database: Database.Database): void {
       { fields: { found, known: storeFormat } },
     );
   }
-  if (found === 0 && numberFrom(database, "SELECT count(*) FROM sqlite_schema") > 0)
-    throw new GuardError("STORE_CORRUPT", "the file is an SQLite database of another program");
+  if (found === 0 && !isNew) {
+    const isEmpty = numberFrom(database, "SELECT count(*) FROM sqlite_schema") === 0;
+    throw new GuardError("STORE_CORRUPT", isEmpty ? "the file is empty" : "the file is a database of another program");
+  }
   for (const [i, step] of steps.entries()) {
     if (i >= found) database.exec(`BEGIN; ${step} PRAGMA user_version = ${i + 1}; COMMIT`);
   }
