@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     projects: [
       { test: { name: "unit", include: ["src/**/*.test.ts", "test/*.test.ts"], testTimeout: 20_000 } },
+      { test: { name: "bench", include: ["test/bench/all.bench.ts"] } },
       {
         test: {
           name: "lab",

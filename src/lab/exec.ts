@@ -124,7 +124,10 @@ async function running(child: ChildProcess, argv: readonly string[], options: Ex
   } catch (cause) {
     throw failed(argv, options, cause instanceof Error ? cause.message : String(cause), cause);
   }
+  // What is left running must not keep us: `lab up` ends while its agent goes on.
+  child.unref();
   const stop = async (signal: NodeJS.Signals = "SIGTERM"): Promise<number> => {
+    child.ref();
     signalGroup(child, signal);
     const timer = setTimeout(() => signalGroup(child, "SIGKILL"), KILL_AFTER_MS);
     const status = await ended;

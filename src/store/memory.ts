@@ -93,6 +93,7 @@ function createHistory(start: Revision, most: number) {
   const waiting = new Set<() => void>();
   let forgotten = start;
   let characters = 0;
+  let trimming: NodeJS.Immediate | undefined;
   let closed = false;
 
   function tooOld(after: Revision): GuardError {
@@ -125,22 +126,24 @@ function createHistory(start: Revision, most: number) {
       else await news(signal);
     }
   }
+  /** Forgets the oldest; a quarter over the limit, so that many share the cost of moving the rest. */
+  function trim(): void {
+    trimming = undefined;
+    if (remembered.length <= most * 1.25 && characters <= HISTORY_CHARACTERS) return;
+    let gone = Math.max(0, remembered.length - most);
+    let left = characters - remembered.slice(0, gone).reduce((sum, one) => sum + one.characters, 0);
+    for (; left > HISTORY_CHARACTERS; gone += 1) left -= remembered[gone]?.characters ?? left;
+    remembered.splice(0, gone);
+    characters = left;
+    forgotten += gone;
+  }
   return {
     add: (change: Change, size: number) => {
       remembered.push({ change, characters: size });
       characters += size;
       wakeAll();
-    },
-    /** Forgets the oldest. Before new changes are added, so that whoever waits for them finds them. */
-    trim: () => {
-      // A quarter over the limit, so that the cost of moving the rest is shared by many.
-      if (remembered.length <= most * 1.25 && characters <= HISTORY_CHARACTERS) return;
-      let gone = Math.max(0, remembered.length - most);
-      let left = characters - remembered.slice(0, gone).reduce((sum, one) => sum + one.characters, 0);
-      for (; left > HISTORY_CHARACTERS; gone += 1) left -= remembered[gone]?.characters ?? left;
-      remembered.splice(0, gone);
-      characters = left;
-      forgotten += gone;
+      // Not before those who were waiting had their turn.
+      trimming ??= setImmediate(trim);
     },
     follow,
     close: () => {
@@ -280,7 +283,6 @@ export function createContents(clock: Clock, entries: Map<Key, Entry>, start: Re
     stage: (): Stage => createStage(entries, leases, revision),
     /** Makes it so and tells the watchers: all that a stage found good, in its order. */
     settle: (staged: readonly Staged[]): void => {
-      history.trim();
       for (const one of staged) settleOne(one);
     },
     read: (prefix: Key): Snapshot => ({
