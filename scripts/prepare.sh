@@ -51,8 +51,9 @@ install_modules() {
   local stamp=node_modules/.vifguard-lock wanted
   wanted=$(sha256sum <package-lock.json)
   [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
-  say "npm ci: the lock file is new"
-  npm ci --no-audit --no-fund --loglevel=error || die "npm ci failed" "its words are above"
+  say "npm install: the lock file is new"
+  # Not "npm ci": it wants the optional packages of every other platform in the lock file, which npm does not always write there.
+  npm install --no-save --no-audit --no-fund --loglevel=error || die "npm install failed" "its words are above"
   printf '%s\n' "$wanted" >"$stamp"
 }
 

@@ -99,6 +99,7 @@ export async function labAttack(
   const liar = guestOf(lab, request.from);
   const hasCounts = agent !== undefined && (await isAnswering(agent));
   if (!hasCounts) print("no agent answers: what is dropped is not counted here");
+  print(`${liar.box} tells ${chosen.length} lies, each with its honest twin: about a second each`);
   const counts = agent !== undefined && hasCounts ? { counts: () => countsOf(agent, liar.port) } : {};
   const bench = await openBench(lab, { from: liar.box, ...counts });
   const trials: Trial[] = [];

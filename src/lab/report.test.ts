@@ -17,6 +17,7 @@ test("stopped means: nowhere, counted for what it is, and the truth passed", () 
   expect(isStopped(aTrial({ controlPassed: false }), true)).toBe(false);
   expect(isStopped(aTrial({ counted: new Map() }), true)).toBe(false);
   expect(isStopped(aTrial({ counted: new Map([["vlan", 1]]) }), true)).toBe(false);
+  expect(isStopped(aTrial({ sent: 2 }), true)).toBe(false);
   expect(isStopped(aTrial({ attack: attackNamed("dhcp-giaddr"), counted: new Map() }), true)).toBe(true);
   expect(isStopped(aTrial({ counted: new Map() }), false)).toBe(true);
   expect(isStopped(aTrial({ arrivedAt: ["gw"] }), false)).toBe(false);

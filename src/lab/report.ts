@@ -10,16 +10,16 @@ export function renderTable(rows: readonly (readonly string[])[]): string {
   return rows.map((row) => `  ${line(row)}`.trimEnd()).join("\n");
 }
 
-/** Under the reason the lie is for, or under none at all when the responder has taken it. */
+/** Every frame of it under the reason the lie is for, or under none at all when the responder has taken it. */
 function isCounted(trial: Trial): boolean {
-  return trial.attack.reason === undefined || (trial.counted.get(trial.attack.reason) ?? 0) > 0;
+  return trial.attack.reason === undefined || (trial.counted.get(trial.attack.reason) ?? 0) >= trial.sent;
 }
 
 function countedText(trial: Trial): string {
   const { reason } = trial.attack;
   if (reason === undefined) return "(kept by the host's responder)";
   const packets = trial.counted.get(reason) ?? 0;
-  if (packets > 0) return `${reason} ${packets}`;
+  if (packets > 0) return `${reason} ${packets}${packets < trial.sent ? ` of ${trial.sent}` : ""}`;
   const others = [...trial.counted].map(([other, count]) => `${other} ${count}`).join(", ");
   return `NOT as ${reason}${others === "" ? "" : ` but ${others}`}`;
 }
