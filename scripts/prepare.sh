@@ -61,9 +61,11 @@ install_modules() {
 source_sum() {
   {
     node --version
-    find src native -type f \( -name '*.ts' -o -name '*.c' -o -name '*.h' -o -name '*.sh' \) ! -name '*.test.ts' -print0
-    printf '%s\0' package.json package-lock.json tsconfig.json tsconfig.build.json
-  } | LC_ALL=C sort -z | xargs -0 sha256sum 2>/dev/null | sha256sum
+    {
+      find src native -type f \( -name '*.ts' -o -name '*.c' -o -name '*.h' -o -name '*.sh' \) ! -name '*.test.ts' -print0
+      printf '%s\0' package.json package-lock.json tsconfig.json tsconfig.build.json
+    } | LC_ALL=C sort -z | xargs -0 sha256sum
+  } | sha256sum
 }
 
 build_tree() {
