@@ -182,7 +182,7 @@ describe("records", () => {
     expect(refusal(() => decodeRecord("lease/lan0/10.0.0.6", sure(lease).value))).toContain("lease/lan0/10.0.0.5");
   });
 
-  test("fields of a later version are kept and not believed", () => {
+  test("fields nobody here knows are left alone", () => {
     const { key, value } = encodeRecord(sure(records[0]));
     const more = { ...(value as Record<string, Json>), prefix6: "2001:db8::/64" };
     expect(decodeRecord(key, more)).toMatchObject({ kind: "network", value: { prefix6: "2001:db8::/64" } });

@@ -7,9 +7,8 @@ import { attributeMap, ERRNO, errnoName, MessageWriter, messages, NLM_F, readBe3
 
 const NETLINK_NETFILTER = 12;
 const NFULNL = { PACKET: (4 << 8) | 0, CONFIG: (4 << 8) | 1 } as const;
-const NFULA = { MARK: 2, IFINDEX_INDEV: 4, IFINDEX_OUTDEV: 5, PAYLOAD: 9, HWTYPE: 15, HWHEADER: 16, VLAN: 19 } as const;
+const NFULA = { MARK: 2, IFINDEX_INDEV: 4, IFINDEX_OUTDEV: 5, PAYLOAD: 9, HWTYPE: 15, HWHEADER: 16 } as const;
 const NFULA_CFG = { CMD: 1, MODE: 2, QTHRESH: 5 } as const;
-const NFULA_VLAN = { PROTO: 1, TCI: 2 } as const;
 const COPY_PACKET = 2;
 const ETHERNET = 14;
 const SLOT = 4096;
@@ -50,36 +49,24 @@ function subscribeGroup(group: number): number {
   return socket.fd;
 }
 
-/** The frame as it was on the wire: header and payload come apart, and a VLAN tag the kernel took off apart from both. */
+/**
+ * Header and payload come apart; here they are put together again. A VLAN tag that the kernel took off is not among what NFLOG hands over
+ * in the netdev family (nfnetlink_log.c tells it for bridges only): such a frame comes without it.
+ */
 function wholeFrame(fields: ReadonlyMap<number, Uint8Array>): Uint8Array | undefined {
   const payload = fields.get(NFULA.PAYLOAD);
   const header = fields.get(NFULA.HWHEADER);
   if (payload === undefined) return undefined;
-  if (header === undefined || header.length < ETHERNET) return payload.slice();
-  const vlan = fields.get(NFULA.VLAN);
-  const tag = vlan === undefined ? new Uint8Array() : tagOf(vlan);
   // On egress the payload begins with the header itself.
-  const body = startsWith(payload, header) ? payload.subarray(ETHERNET) : payload;
-  const frame = new Uint8Array(ETHERNET + tag.length + body.length);
-  frame.set(header.subarray(0, 12));
-  frame.set(tag, 12);
-  frame.set(header.subarray(12, ETHERNET), 12 + tag.length);
-  frame.set(body, ETHERNET + tag.length);
+  if (header === undefined || header.length < ETHERNET || startsWith(payload, header)) return payload.slice();
+  const frame = new Uint8Array(ETHERNET + payload.length);
+  frame.set(header.subarray(0, ETHERNET));
+  frame.set(payload, ETHERNET);
   return frame;
 }
 
 function startsWith(bytes: Uint8Array, head: Uint8Array): boolean {
   return bytes.length >= ETHERNET && head.subarray(0, ETHERNET).every((byte, i) => byte === bytes[i]);
-}
-
-/** Protocol and TCI, both big-endian already, as they stand in the frame. */
-function tagOf(vlan: Uint8Array): Uint8Array {
-  const fields = attributeMap(vlan);
-  const proto = fields.get(NFULA_VLAN.PROTO);
-  const tci = fields.get(NFULA_VLAN.TCI);
-  return proto === undefined || tci === undefined
-    ? new Uint8Array()
-    : Uint8Array.of(...proto.subarray(0, 2), ...tci.subarray(0, 2));
 }
 
 function readFrames(bytes: Uint8Array): readonly LoggedFrame[] {

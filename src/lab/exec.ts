@@ -37,7 +37,7 @@ export interface Piped extends Running {
 }
 
 // An empty environment loses PATH, and on Debian root's PATH may lack sbin under su.
-export const TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_TIMEOUT_MS = 15_000;
 const MAX_OUTPUT = 16 * 1024 * 1024;
 const KILL_AFTER_MS = 2_000;

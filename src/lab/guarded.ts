@@ -15,7 +15,7 @@ import type { Counts } from "./trial.ts";
 const START_MS = 20_000;
 const POLL_MS = 100;
 
-export function agentOf(lab: Lab): LabAgent {
+function agentOf(lab: Lab): LabAgent {
   const { directory } = lab;
   return { socket: `${directory}/agent.sock`, stateDirectory: `${directory}/state`, log: `${directory}/agent.log` };
 }
@@ -48,7 +48,7 @@ export async function startAgent(lab: Lab): Promise<LabAgent> {
 }
 
 /** The sample site: one network, every guest with the address that the topology gives it. */
-export function siteOf(topology: Topology): string {
+function siteOf(topology: Topology): string {
   const { prefix4, gateway, neighbour, guests } = topology;
   const network = [
     "kind: network",

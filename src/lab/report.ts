@@ -2,7 +2,7 @@
 import type { Trial } from "./trial.ts";
 
 /** Columns as wide as their widest cell; the last one is not padded. */
-export function renderTable(rows: readonly (readonly string[])[]): string {
+function renderTable(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
   const line = (row: readonly string[]): string =>

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { GuardError } from "../model/errors.ts";
 import { type LabName, labName, labOfNamespace, type NicKind, nicKinds, parseLabName } from "./topology.ts";
 
-export const LAB_DIRECTORY = "/run/vifguard-lab";
+const LAB_DIRECTORY = "/run/vifguard-lab";
 /** Where `ip netns` keeps its names. */
 const NETNS_DIRECTORY = "/run/netns";
 

@@ -56,10 +56,10 @@ export interface Batch {
   readonly lines: readonly string[];
 }
 
-export const NETNS_PREFIX = "vg-";
+const NETNS_PREFIX = "vg-";
 export const MAX_GUESTS = 32;
 /** RFC 5737 documentation range: cannot be anybody's LAN. */
-export const LAB_PREFIX = "203.0.113.0/24";
+const LAB_PREFIX = "203.0.113.0/24";
 /** Guests are numbered from .10 on, so that .1 to .9 stay for the boxes of the LAN. */
 const FIRST_GUEST = 10;
 
@@ -123,7 +123,7 @@ export function planLab(options: LabOptions): Topology {
   };
 }
 
-export function isBox(topology: Topology, text: string): text is Box {
+function isBox(topology: Topology, text: string): text is Box {
   return topology.boxes.some((box) => box === text);
 }
 

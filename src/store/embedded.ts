@@ -5,7 +5,7 @@
  * revision and verdict. A commit that was acknowledged is on disk (WAL, synchronous=FULL); one that could not be written is as if it had
  * never been asked. Store leases live with the process: what stands under one of an earlier process vanishes after opening.
  */
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import Database from "libsql";
 import type { Clock } from "../model/clock.ts";
@@ -68,17 +68,32 @@ function openFailed(file: string, cause: unknown): GuardError {
 
 const corrupt = (message: string): GuardError => new GuardError("STORE_CORRUPT", message);
 
-/** True when the file is new. */
-function createFile(directory: string, file: string): boolean {
+/** A store appears whole or not at all: an empty file would read as an empty site, and an empty site closes every port. */
+function createFile(file: string): void {
+  const draft = `${file}.new-${process.pid}`;
+  rmSync(draft, { force: true });
+  closeSync(openSync(draft, "wx", 0o600));
+  try {
+    const database = new Database(draft);
+    migrate(database, true);
+    database.close();
+    linkSync(draft, file);
+  } catch (cause) {
+    // Another process was faster: its file is as good, and whoever locks it first has it.
+    if (!existsSync(file)) throw cause;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+function prepareFile(directory: string, file: string): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   if (!existsSync(file)) {
     if (existsSync(`${file}-wal`)) throw corrupt("the file is missing, though its write-ahead log is there");
-    closeSync(openSync(file, "wx", 0o600));
-    return true;
+    createFile(file);
   }
   // Never opened and closed here: that would drop the locks SQLite holds on it in this process (POSIX fcntl).
   chmodSync(file, 0o600);
-  return false;
 }
 
 function lockOnce(file: string): Database.Database {
@@ -156,18 +171,15 @@ function load(database: Database.Database, { clock, history }: EmbeddedOptions):
 /** @throws AGENT_RUNNING, STORE_CORRUPT, STORE_UNAVAILABLE */
 export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Store> {
   const file = join(options.directory, "store.db");
-  let isNew = false;
   let database: Database.Database | undefined;
   try {
-    isNew = createFile(options.directory, file);
+    prepareFile(options.directory, file);
     database = await lock(file);
     if (options.maxPages !== undefined) database.pragma(`max_page_count = ${options.maxPages}`);
-    migrate(database, isNew);
+    migrate(database, false);
     const contents = load(database, options);
     return storeOf(contents, createJournal(database, contents, file));
   } catch (cause) {
-    // What never became a store must not look like an empty one; a file somebody else has locked is theirs by now.
-    if (isNew && !isLocked(cause)) for (const made of [file, `${file}-wal`]) rmSync(made, { force: true });
     if (database !== undefined) release(database);
     throw openFailed(file, cause);
   }

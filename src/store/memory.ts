@@ -93,7 +93,7 @@ function createHistory(start: Revision, most: number) {
   const waiting = new Set<() => void>();
   let forgotten = start;
   let characters = 0;
-  let trimming: NodeJS.Immediate | undefined;
+  let isTrimming = false;
   let closed = false;
 
   function tooOld(after: Revision): GuardError {
@@ -126,10 +126,9 @@ function createHistory(start: Revision, most: number) {
       else await news(signal);
     }
   }
-  /** Forgets the oldest; a quarter over the limit, so that many share the cost of moving the rest. */
+  /** Forgets the oldest, when a quarter too many are there, so that they share the cost of moving the rest. */
   function trim(): void {
-    trimming = undefined;
-    if (remembered.length <= most * 1.25 && characters <= HISTORY_CHARACTERS) return;
+    isTrimming = false;
     let gone = Math.max(0, remembered.length - most);
     let left = characters - remembered.slice(0, gone).reduce((sum, one) => sum + one.characters, 0);
     for (; left > HISTORY_CHARACTERS; gone += 1) left -= remembered[gone]?.characters ?? left;
@@ -142,8 +141,10 @@ function createHistory(start: Revision, most: number) {
       remembered.push({ change, characters: size });
       characters += size;
       wakeAll();
+      if (isTrimming || (remembered.length <= most * 1.25 && characters <= HISTORY_CHARACTERS)) return;
+      isTrimming = true;
       // Not before those who were waiting had their turn.
-      trimming ??= setImmediate(trim);
+      setImmediate(trim);
     },
     follow,
     close: () => {

@@ -1,0 +1,125 @@
+/** What the agent relies on in rtnetlink: the memory double and the kernel give the same answers. */
+import { describe, expect, test } from "vitest";
+import type { Link, LinkEvent, Links } from "../../src/kernel/links.ts";
+import { memoryLinks } from "../../src/kernel/links-memory.ts";
+import { openLinks } from "../../src/kernel/links-netlink.ts";
+import { GuardError } from "../../src/model/errors.ts";
+import { parseMac } from "../../src/model/mac.ts";
+import { parseInterfaceName } from "../../src/model/names.ts";
+import { guestPortFlags } from "../../src/plan/host.ts";
+import { command, ipBatch, ownNamespace } from "../support/namespace.ts";
+
+ownNamespace("links");
+
+interface World {
+  readonly links: Links;
+  add(name: string, kind?: "bridge" | "veth"): void;
+  remove(name: string): void;
+}
+
+function memoryWorld(): World {
+  const links = memoryLinks();
+  return {
+    links,
+    add: (name, kind = "veth") => void links.add(name, kind),
+    remove: (name) => links.remove(links.list().find((link) => link.name === name)?.ifindex ?? 0),
+  };
+}
+
+function kernelWorld(): World {
+  const links = openLinks();
+  return {
+    links,
+    add: (name, kind = "veth") =>
+      ipBatch([kind === "bridge" ? `link add ${name} type bridge` : `link add ${name} type veth peer name p-${name}`]),
+    remove: (name) => ipBatch([`link del ${name}`]),
+  };
+}
+
+const mac = parseMac("fe:00:0a:00:00:05");
+const other = parseMac("fe:00:0a:00:00:06");
+if (mac === undefined || other === undefined) throw new TypeError("MAC");
+
+describe.each([
+  ["memory", memoryWorld],
+  ["kernel", kernelWorld],
+])("interfaces (%s)", (_, open) => {
+  function get(world: World, name: string): Link {
+    const parsed = parseInterfaceName(name);
+    const link = parsed === undefined ? undefined : world.links.byName(parsed);
+    if (link === undefined) throw new TypeError(`no ${name}`);
+    return link;
+  }
+
+  test("an interface is found by name and by index, and not when it is gone", () => {
+    const world = open();
+    world.add("vif1.0");
+    const link = get(world, "vif1.0");
+    expect(world.links.byIndex(link.ifindex)).toEqual(link);
+    expect(world.links.list().map(({ name }) => name)).toContain("vif1.0");
+    expect(link).toMatchObject({ kind: "veth", up: false, master: 0, bridgePort: undefined });
+    world.remove("vif1.0");
+    expect(world.links.byIndex(link.ifindex)).toBeUndefined();
+    expect(world.links.byIndex(0)).toBeUndefined();
+    expect(() => world.links.setUp(link.ifindex, true)).toThrow(GuardError);
+    world.links.close();
+  });
+
+  test("a bridge port takes its flags and its one static entry, twice the same", () => {
+    const world = open();
+    world.add("br1", "bridge");
+    world.add("vif2.0");
+    const [bridge, { ifindex }] = [get(world, "br1"), get(world, "vif2.0")];
+    for (let round = 0; round < 2; round += 1) {
+      world.links.setMaster(ifindex, bridge.ifindex);
+      world.links.setBridgePort(ifindex, guestPortFlags);
+      world.links.addFdb({ ifindex, mac });
+      world.links.setUp(ifindex, true);
+    }
+    expect(get(world, "vif2.0")).toMatchObject({ master: bridge.ifindex, up: true, bridgePort: guestPortFlags });
+    expect(world.links.fdb(ifindex)).toEqual([{ ifindex, mac }]);
+    expect(world.links.fdb()).toContainEqual({ ifindex, mac });
+    world.links.deleteFdb({ ifindex, mac: other });
+    world.links.deleteFdb({ ifindex, mac });
+    expect(world.links.fdb(ifindex)).toEqual([]);
+    world.links.addFdb({ ifindex, mac });
+    world.links.setMaster(ifindex, 0);
+    expect(get(world, "vif2.0").bridgePort).toBeUndefined();
+    expect(world.links.fdb(ifindex), "leaving the bridge forgets the entry").toEqual([]);
+    world.remove("vif2.0");
+    world.remove("br1");
+    world.links.close();
+  });
+
+  test("changes and removals are told", async () => {
+    const world = open();
+    const events: LinkEvent[] = [];
+    const watch = world.links.watch((event) => events.push(event));
+    world.add("vif3.0");
+    const { ifindex } = get(world, "vif3.0");
+    world.links.setUp(ifindex, true);
+    world.remove("vif3.0");
+    await expect.poll(() => events.some((event) => event.kind === "removed" && event.ifindex === ifindex)).toBe(true);
+    expect(events.some((event) => event.kind === "changed" && event.link.name === "vif3.0" && event.link.up)).toBe(
+      true,
+    );
+    watch.close();
+    world.links.close();
+  });
+});
+
+test("an event burst that overflows the socket is told as lost, and the watch goes on (ENOBUFS)", async () => {
+  const links = openLinks({ eventBytes: 4096 });
+  const events: LinkEvent[] = [];
+  const watch = links.watch((event) => events.push(event));
+  const names = Array.from({ length: 300 }, (_, i) => `b${i}`);
+  // The event loop stands still meanwhile: execFileSync.
+  ipBatch(names.map((name) => `link add ${name} type veth peer name q${name}`));
+  await expect.poll(() => events.some(({ kind }) => kind === "lost")).toBe(true);
+  events.length = 0;
+  command("ip", "link", "set", "b7", "up");
+  await expect.poll(() => events.some((event) => event.kind === "changed" && event.link.name === "b7")).toBe(true);
+  watch.close();
+  links.close();
+  ipBatch(names.map((name) => `link del ${name}`));
+});
