@@ -8,7 +8,10 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const source = join(root, "src");
 
 /** What each layer may import besides itself. `types` are seams: interfaces only, never code. */
-const layers: Record<string, { readonly imports: readonly string[]; readonly types?: readonly string[]; readonly pure: boolean }> = {
+const layers: Record<
+  string,
+  { readonly imports: readonly string[]; readonly types?: readonly string[]; readonly pure: boolean }
+> = {
   model: { imports: [], pure: true },
   packet: { imports: ["model"], pure: true },
   config: { imports: ["model"], pure: true },
@@ -17,7 +20,10 @@ const layers: Record<string, { readonly imports: readonly string[]; readonly typ
   plan: { imports: ["model", "addressing", "ruleset"], types: ["kernel", "store"], pure: true },
   kernel: { imports: ["model"], pure: false },
   store: { imports: ["model"], types: ["addressing"], pure: false },
-  agent: { imports: ["model", "packet", "config", "addressing", "ruleset", "plan", "kernel", "store", "server"], pure: false },
+  agent: {
+    imports: ["model", "packet", "config", "addressing", "ruleset", "plan", "kernel", "store", "server"],
+    pure: false,
+  },
   api: { imports: ["model"], pure: false },
   server: { imports: ["model", "api", "config"], pure: false },
   lab: { imports: ["model", "packet", "kernel", "api"], pure: false },
@@ -41,7 +47,11 @@ function walk(folder: string): string[] {
 
 const files: readonly SourceFile[] = walk(source).map((path) => {
   const name = relative(source, path);
-  return { path: name, layer: name.includes("/") ? name.slice(0, name.indexOf("/")) : "main", text: readFileSync(path, "utf8") };
+  return {
+    path: name,
+    layer: name.includes("/") ? name.slice(0, name.indexOf("/")) : "main",
+    text: readFileSync(path, "utf8"),
+  };
 });
 const production = files.filter(({ path }) => !path.endsWith(".test.ts"));
 
@@ -77,7 +87,9 @@ test.each(production.filter(({ layer }) => layers[layer]?.pure === true))("$path
     expect(purePackages[file.layer] ?? [], `${file.path} imports ${from}`).toContain(from);
   }
   const code = file.text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
-  expect(code, "time, chance and the process come in as arguments").not.toMatch(/\b(?:Date\.now|new Date\(|Math\.random|process\.|Buffer\.|setTimeout|setInterval|fetch)\b/);
+  expect(code, "time, chance and the process come in as arguments").not.toMatch(
+    /\b(?:Date\.now|new Date\(|Math\.random|process\.|Buffer\.|setTimeout|setInterval|fetch)\b/,
+  );
 });
 
 test.each(production)("$path opens with its purpose and keeps to the size budget", (file) => {

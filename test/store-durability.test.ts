@@ -175,7 +175,7 @@ describe("kill -9", () => {
     for (let round = 0; round < 15; round += 1) {
       const child = startChild(directory, next, "write");
       await child.saysWithin(10, /^\d+ \d+$/m);
-      await sleep(Math.random() * 250);
+      await sleep(Math.random() * 150);
       await child.kill();
       for (const line of child.lines().filter((one) => /^\d/.test(one))) {
         const [n, revision] = line.split(" ").map(Number);

@@ -1,0 +1,144 @@
+/** The command line as a user meets it: words in, text and exit status out, over a real socket. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { commands } from "../src/cli/commands.ts";
+import { completion, shells } from "../src/cli/completion.ts";
+import { run } from "../src/cli/run.ts";
+import { type RunningServer, startServer } from "../src/server/http.ts";
+import { memoryOperations } from "./support/memory-operations.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "vifguard-cli-"));
+const socket = join(directory, "agent.sock");
+let server: RunningServer;
+beforeAll(async () => {
+  server = await startServer({
+    operations: memoryOperations(),
+    listen: { kind: "unix", path: socket },
+    version: "0",
+    log: { error: () => undefined },
+  });
+  writeFileSync(join(directory, "site.yaml"), "kind: group\nname: web\nspec: {}\n");
+});
+afterAll(async () => {
+  await server.close();
+  rmSync(directory, { recursive: true });
+});
+
+async function vifguard(
+  ...words: readonly string[]
+): Promise<{ readonly status: number; readonly out: string; readonly err: string }> {
+  let out = "";
+  let err = "";
+  const interrupt = new AbortController();
+  const status = await run(words, {
+    out: (text) => {
+      out += text;
+      if (words.includes("--follow") && out.split("\n").length > 2) interrupt.abort();
+    },
+    err: (text) => {
+      err += text;
+    },
+    isTerminal: false,
+    env: { VIFGUARD_SOCKET: socket },
+    readFile: (path) => readFile(path, "utf8"),
+    signal: interrupt.signal,
+  });
+  return { status, out, err };
+}
+
+describe("what is asked of the agent", () => {
+  test("a table for people", async () => {
+    const { out, status } = await vifguard("get", "guests");
+    expect(status).toBe(0);
+    expect(out).toBe(
+      "NAME  NIC  NETWORK  MAC                ADDRESS       PORT    STATE\nweb1  0    lan0     fe:00:cb:00:71:0a  203.0.113.10  vif1.0  applied\n",
+    );
+  });
+  test("JSON and YAML for programs, the same value", async () => {
+    const json: unknown = JSON.parse((await vifguard("describe", "guest", "web1", "-o", "json")).out);
+    const yaml: unknown = parse((await vifguard("describe", "guest", "web1", "-o", "yaml")).out);
+    expect(yaml).toEqual(json);
+    expect(json).toMatchObject({ kind: "guest", name: "web1" });
+  });
+  test("a plan in sentences", async () => {
+    const { out } = await vifguard("plan", "-f", join(directory, "site.yaml"));
+    expect(out).toBe("+ group web: create\n1 create, 0 update, 0 delete, 0 unchanged\n");
+  });
+  test("status tells conditions first, and ends with 1 when one is an error", async () => {
+    const { out, status } = await vifguard("status");
+    expect(out.startsWith("ERROR PORT_FAILED: ports that stay shut")).toBe(true);
+    expect(out).toContain("unbound: vif9.0");
+    expect(status).toBe(1);
+  });
+  test("followed drops end with 130 when interrupted, and cannot colour the terminal", async () => {
+    const { out, status } = await vifguard("drops", "--follow");
+    expect(status).toBe(130);
+    expect(out).toContain("\\u{1b}[31m");
+    expect(out).not.toContain("\u001b");
+  });
+  test.each([
+    [["attach", "vif1.0", "--guest", "web1"], "vif1.0: web1 NIC 0, fe:00:cb:00:71:0a, 203.0.113.10 on lan0\n"],
+    [["detach", "vif1.0"], "vif1.0: detached\n"],
+    [["detach", "vif2.0"], "vif2.0: was not attached\n"],
+    [["lease", "release", "lan0", "203.0.113.10"], "203.0.113.10 of web1: released\n"],
+    [["get", "networks"], "no networks\n"],
+    [["delete", "guest", "web1"], "- guest web1: delete\n0 create, 0 update, 1 delete, 0 unchanged\n"],
+  ])("%j", async (words, expected) => {
+    expect(await vifguard(...words)).toEqual({ status: 0, out: expected, err: "" });
+  });
+});
+
+describe("what is wrong is said, with the next thing to do", () => {
+  test.each([
+    [["atach", "vif1.0"], 2, "did you mean 'attach'?"],
+    [["get", "guets"], 2, "did you mean 'guests'?"],
+    [["attach", "vif1.0", "--gest", "web1"], 2, "did you mean '--guest'?"],
+    [["attach", "vif1.0"], 2, "--guest is missing"],
+    [["attach", "--guest", "web1"], 2, "PORT is missing"],
+    [["detach", "vif1.0", "vif2.0"], 2, "one word too many"],
+    [["lease"], 2, "needs one more word: list, release"],
+    [["get", "guests", "-o", "xml"], 2, "'xml' is not an output format"],
+    [["attach", "vif7.0", "--guest", "web1"], 3, "interface 'vif7.0' does not exist"],
+    [["describe", "guest", "nobody"], 3, "guest 'nobody' does not exist"],
+    [["apply", "-f", "/nonexistent/site.yaml"], 2, "/nonexistent/site.yaml"],
+    [["status", "--socket", "/nonexistent/agent.sock"], 7, "no agent at '/nonexistent/agent.sock'"],
+  ])("%j", async (words, status, text) => {
+    const done = await vifguard(...words);
+    expect(done.err).toContain(text);
+    expect(done.err).toMatch(/^error: .*\n {2}hint: .{10,}\n {2}code: [A-Z_]+\n$/s);
+    expect(done.status).toBe(status);
+    expect(done.out).toBe("");
+  });
+  test("as JSON for programs", async () => {
+    const { err } = await vifguard("describe", "guest", "nobody", "-o", "json");
+    expect(JSON.parse(err)).toMatchObject({ code: "NOT_FOUND", fields: { name: "nobody" } });
+  });
+});
+
+describe("help", () => {
+  test("names every command", async () => {
+    const { out, status } = await vifguard("--help");
+    expect(status).toBe(0);
+    for (const { name } of commands) expect(out).toContain(`  ${name}`);
+  });
+  test.each(commands.map(({ name }) => name))("%s --help", async (name) => {
+    const { out, status } = await vifguard(...name.split(" "), "--help");
+    expect(status).toBe(0);
+    expect(out).toMatch(new RegExp(`^usage: vifguard ${name}`));
+    expect(out).toContain("examples:");
+  });
+});
+
+test("the completion for bash is a program that bash takes and that completes", () => {
+  for (const shell of shells) expect(completion(shell, commands)).toContain("vifguard");
+  const script = `${completion("bash", commands)}\nCOMP_WORDS=(vifguard att); COMP_CWORD=1; _vifguard; echo "\${COMPREPLY[@]}"\nCOMP_WORDS=(vifguard get gu); COMP_CWORD=2; _vifguard; echo "\${COMPREPLY[@]}"\nCOMP_WORDS=(vifguard drops --fo); COMP_CWORD=2; _vifguard; echo "\${COMPREPLY[@]}"`;
+  const { stdout, stderr, status } = spawnSync("bash", ["-c", script], { encoding: "utf8" });
+  expect(stderr).toBe("");
+  expect(stdout).toBe("attach\nguests guest\n--follow\n");
+  expect(status).toBe(0);
+});

@@ -1,0 +1,67 @@
+/** The documents say what the program does: generated pages are current, invariants and links hold, commands in the text exist. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { commands } from "../src/cli/commands.ts";
+import { referencePages } from "../src/cli/reference.ts";
+import { loadSite } from "../src/config/load.ts";
+import { conditionCatalogue } from "../src/model/health.ts";
+import { reasonTable } from "../src/model/reasons.ts";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+const read = (name: string): string => readFileSync(join(root, name), "utf8");
+const pages = [
+  "README.md",
+  "ARCHITECTURE.md",
+  "CONTRIBUTING.md",
+  "SECURITY.md",
+  "CHANGELOG.md",
+  "docs/operate.md",
+  "docs/decisions.md",
+];
+
+describe("reference pages", () => {
+  test.each(Object.entries(referencePages()))("%s is current (npm run docs)", (name, text) => {
+    expect(read(`docs/reference/${name}`)).toBe(text);
+  });
+  test("nothing else stands beside them", () => {
+    expect(readdirSync(join(root, "docs/reference")).sort()).toEqual(Object.keys(referencePages()).sort());
+  });
+});
+
+test.each(pages)("%s: every link leads somewhere", (page) => {
+  for (const [, target = ""] of read(page).matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g))
+    expect(existsSync(join(root, dirname(page), target)), target).toBe(true);
+});
+
+test.each(pages)("%s: every vifguard command in it exists", (page) => {
+  const names = commands.map(({ name }) => name);
+  for (const [, first = "", second = ""] of read(page).matchAll(/`?vifguard ([a-z]+) ?([a-z]+)?/g)) {
+    const isCommand =
+      names.includes(first) ||
+      names.includes(`${first} ${second}`) ||
+      names.some((name) => name.startsWith(`${first} `));
+    const isProse = !read(page).includes(`\`vifguard ${first}`) && !read(page).includes(`\nvifguard ${first}`);
+    expect(isCommand || isProse, `vifguard ${first} ${second}`).toBe(true);
+  }
+});
+
+test("the site file of the README is one that vifguard takes", () => {
+  const yaml = /```yaml\n([\s\S]*?)```/.exec(read("README.md"))?.[1] ?? "";
+  expect(loadSite(yaml, "README.md").map(({ kind }) => kind)).toEqual(["network", "guest"]);
+});
+
+test("every drop reason that a rule can give stands in the table of the guard, and every condition an operator can look up in the errors page", () => {
+  const guard = read("src/ruleset/guard.ts");
+  const given = Object.keys(reasonTable).filter((reason) => guard.includes(`"${reason}"`));
+  expect(given.length).toBeGreaterThan(12);
+  for (const reason of given) expect(read("ARCHITECTURE.md"), reason).toContain(`\`${reason}\``);
+  for (const code of Object.keys(conditionCatalogue)) expect(read("docs/reference/errors.md")).toContain(code);
+});
+
+test("the invariants are numbered without a gap, and each is cited by a test or the code", () => {
+  const numbers = [...read("ARCHITECTURE.md").matchAll(/^\| I(\d+) \|/gm)].map(([, n]) => Number(n));
+  expect(numbers).toEqual(numbers.map((_, i) => i + 1));
+  expect(numbers.length).toBeGreaterThan(8);
+});
