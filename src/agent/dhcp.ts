@@ -7,7 +7,7 @@ import { keys } from "../model/keys.ts";
 import { type MacAddress, macFromBytes } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { Attachment, DhcpLease } from "../model/resources.ts";
-import { logGroups } from "../ruleset/guard.ts";
+import { logGroups } from "../ruleset/parts.ts";
 import type { Store, Write } from "../store/store.ts";
 import type { Conditions } from "./conditions.ts";
 import { type DhcpService, type LeaseEntry, startDhcpService } from "./dhcp-service.ts";

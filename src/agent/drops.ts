@@ -7,7 +7,7 @@ import { type Direction, type Reason, reasonFromCode } from "../model/reasons.ts
 import { decodeFrame } from "../packet/frame.ts";
 import { summarise } from "../packet/summary.ts";
 import { hostU32At } from "../ruleset/elements.ts";
-import { logGroups } from "../ruleset/guard.ts";
+import { logGroups } from "../ruleset/parts.ts";
 import { createFanOut } from "./fan-out.ts";
 
 /** Whose port an interface index is, as far as anybody knows. */

@@ -8,7 +8,7 @@ import { openLinks } from "../kernel/links-netlink.ts";
 import { openNft } from "../kernel/nft-netlink.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseHostId, parsePortPrefix } from "../model/names.ts";
-import { RESPONDER_MARK } from "../ruleset/guard.ts";
+import { RESPONDER_MARK } from "../ruleset/parts.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
 import { startServer } from "../server/http.ts";
 import { openEmbeddedStore } from "../store/embedded.ts";

@@ -33,10 +33,13 @@ describe.each(cases)("$name", (golden) => {
   test("is taken by the kernel, and its listing is a fixpoint", () => {
     const file = join(scratch, `${golden.name}.nft`);
     writeFileSync(file, skeleton.body + skeleton.hooks);
-    const script = 'nft -f "$1"; nft -s list ruleset > "$1.1"; nft flush ruleset; nft -f "$1.1"; nft -s list ruleset > "$1.2"; cmp "$1.1" "$1.2"; cat "$1.1"';
+    const script =
+      'nft -f "$1"; nft -s list ruleset > "$1.1"; nft flush ruleset; nft -f "$1.1"; nft -s list ruleset > "$1.2"; cmp "$1.1" "$1.2"; cat "$1.1"';
     const listing = inNamespace(script, file);
     expect(listing).toContain(`table netdev ${skeleton.table}`);
-    expect(listing.match(/^\tchain /gm)?.length).toBe(skeleton.tables.reduce((sum, table) => sum + table.chains.length, 0));
+    expect(listing.match(/^\tchain /gm)?.length).toBe(
+      skeleton.tables.reduce((sum, table) => sum + table.chains.length, 0),
+    );
   });
 
   test("a broken copy of it is refused (the kernel really looks)", () => {
