@@ -540,5 +540,5 @@ function anyHistory(fresh: Fresh): void {
       }),
       { numRuns: 60 },
     );
-  });
+  }, 60_000);
 }

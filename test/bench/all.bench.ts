@@ -6,8 +6,9 @@ import { benchAttach } from "./attach.ts";
 import { benchDhcp } from "./dhcp.ts";
 import { benchFrameCost } from "./frame-cost.ts";
 import type { BenchRow } from "./row.ts";
+import { benchStore } from "./store.ts";
 
-const suites = { "frame-cost": benchFrameCost, attach: benchAttach, dhcp: benchDhcp };
+const suites = { "frame-cost": benchFrameCost, attach: benchAttach, dhcp: benchDhcp, store: benchStore };
 
 test("benchmarks", async () => {
   const only = process.env["BENCH"];

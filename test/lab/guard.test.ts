@@ -60,6 +60,10 @@ async function eventually(what: () => Promise<boolean>, milliseconds = 10_000): 
   return what();
 }
 
+/** All of them are there, and none is what it was. */
+const isOther = (before: readonly string[], now: readonly string[]): boolean =>
+  now.length === before.length && now.every((line) => !before.includes(line));
+
 const onHost = (lab: Lab, ...argv: string[]): Promise<string> => lab.must("host", argv);
 
 async function agentPid(lab: Lab): Promise<number> {
@@ -261,6 +265,56 @@ describe("the guard without its agent, and after others", () => {
       conditions: readonly { code: string }[];
     };
     expect(conditions.map(({ code }) => code)).toContain("RULES_REPAIRED");
+  });
+
+  test("an agent with other rules takes over without a gap and without a leak (I7)", async () => {
+    const { lab, guests, agent } = guarded;
+    const [self] = guests;
+    const tables = async (): Promise<string[]> =>
+      (await onHost(lab, "nft", "list", "tables"))
+        .split("\n")
+        .filter((line) => line.includes("vifguard_"))
+        .sort();
+    const before = await tables();
+    await killAgent(lab);
+    // Every 20 ms, for as long as it takes: whatever is lost was cut.
+    const pinging = await lab.startPiped(self.box, [
+      "ping",
+      "-n",
+      "-i",
+      "0.02",
+      "-c",
+      "250",
+      "-W",
+      "1",
+      lab.topology.gateway.address,
+    ]);
+    let said = "";
+    pinging.stdout.setEncoding("utf8").on("data", (part: string) => {
+      said += part;
+    });
+    const argv = [
+      process.execPath,
+      "dist/main.js",
+      "agent",
+      "--state-dir",
+      agent.stateDirectory,
+      "--socket",
+      agent.socket,
+      "--port-prefix",
+      "vif",
+      "--port-prefix",
+      "newer",
+    ];
+    const newer = await lab.start("host", argv, "newer.log");
+    expect(await eventually(async () => isOther(before, await tables()))).toBe(true);
+    await stopsAndPasses();
+    await pinging.ended;
+    expect(said).toMatch(/ 0% packet loss/);
+    await newer.stop("SIGKILL");
+    await startAgent(lab);
+    expect(await tables(), "and back again").toEqual(before);
+    await stopsAndPasses();
   });
 
   test("port flags and forwarding entry that somebody changed come back", async () => {

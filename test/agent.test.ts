@@ -1,0 +1,249 @@
+/** The agent on a memory kernel: what is refused, and that a refusal leaves the port shut and everything else as it was. */
+import { expect, test } from "vitest";
+import { type Agent, startAgent } from "../src/agent/agent.ts";
+import { loadSite } from "../src/config/load.ts";
+import { memoryFrames } from "../src/kernel/frames-memory.ts";
+import { memoryLinks } from "../src/kernel/links-memory.ts";
+import type { NftChange } from "../src/kernel/nft.ts";
+import { memoryNft } from "../src/kernel/nft-memory.ts";
+import { GuardError } from "../src/model/errors.ts";
+import { parseHostId, parsePortPrefix } from "../src/model/names.ts";
+import { buildSkeleton } from "../src/ruleset/skeleton.ts";
+import { memoryStore } from "../src/store/memory.ts";
+import type { Store } from "../src/store/store.ts";
+
+const clock = { now: () => 1_700_000_000_000 };
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+const site = `kind: network
+name: lan0
+spec:
+  prefix4: 10.0.0.0/24
+  gateway4: 10.0.0.1
+  range4: [10.0.0.10-10.0.0.11]
+  wiring: { kind: bridged, bridge: br0 }
+  addressing: { kind: managed, macScheme: ip }
+---
+kind: guest
+name: web1
+spec: { nics: [ { network: lan0 } ] }
+---
+kind: guest
+name: web2
+spec: { nics: [ { network: lan0 } ] }
+`;
+
+async function createHost(store: Store = memoryStore(clock)) {
+  const [host, prefix] = [parseHostId("h1"), parsePortPrefix("vif")];
+  if (host === undefined || prefix === undefined) throw new TypeError("names");
+  const nft = memoryNft();
+  const links = memoryLinks();
+  links.add("br0", "bridge");
+  const hooks = { beforeCommit: (_: readonly NftChange[]): void => undefined };
+  const start = (): Promise<Agent> =>
+    startAgent({
+      nft: {
+        ...nft,
+        commit: (changes) => {
+          hooks.beforeCommit(changes);
+          nft.commit(changes);
+        },
+      },
+      links,
+      frames: memoryFrames(),
+      store,
+      clock,
+      log: silent,
+      host,
+      epoch: "boot/1",
+      portPrefixes: [prefix],
+      version: "test",
+      kernel: { release: "test", nft: "test" },
+      storeKind: "memory",
+      auditEvery: 3_600_000,
+    });
+  const agent = await start();
+  const apply = (text: string) => agent.operations.apply(loadSite(text, "site"), { dryRun: false });
+  await apply(site);
+  await agent.settled();
+  const { table } = buildSkeleton([prefix]);
+  const held = (set: string): number => nft.elements({ family: "netdev", table, set })?.length ?? -1;
+  const up = (name: string): boolean | undefined => links.list().find((link) => link.name === name)?.up;
+  return { nft, links, store, agent, apply, held, up, hooks, table, operations: agent.operations };
+}
+
+async function refusal(work: Promise<unknown>): Promise<GuardError> {
+  const error = await work.then(
+    () => undefined,
+    (cause: unknown) => cause,
+  );
+  if (error instanceof GuardError) return error;
+  throw new TypeError(`was not refused: ${String(error)}`);
+}
+
+test("a port is down while its rules change, and up when they were read back (I7, I10)", async () => {
+  const host = await createHost();
+  host.links.add("vif1.0");
+  const states: (boolean | undefined)[] = [];
+  host.hooks.beforeCommit = () => states.push(host.up("vif1.0"));
+  const port = await host.operations.attach({ port: "vif1.0", guest: "web1" });
+  expect(states).toEqual([false]);
+  expect(host.up("vif1.0")).toBe(true);
+  expect(port).toMatchObject({ state: "applied", mac: "fe:00:0a:00:00:0a", addresses4: ["10.0.0.10"] });
+});
+
+test("attaching again what is attached changes nothing and cuts nothing", async () => {
+  const host = await createHost();
+  host.links.add("vif1.0");
+  const first = await host.operations.attach({ port: "vif1.0", guest: "web1" });
+  let commits = 0;
+  host.hooks.beforeCommit = () => {
+    commits += 1;
+  };
+  const events: string[] = [];
+  host.links.watch(({ kind }) => events.push(kind));
+  expect(await host.operations.attach({ port: "vif1.0", guest: "web1" })).toEqual(first);
+  expect([commits, events]).toEqual([0, []]);
+});
+
+test("a transaction that the kernel refuses leaves the port down, unbound and free, and the others as they were (I7)", async () => {
+  const host = await createHost();
+  for (const name of ["vif1.0", "vif2.0"]) host.links.add(name);
+  await host.operations.attach({ port: "vif1.0", guest: "web1" });
+  const before = host.held("identity");
+  host.nft.failNext();
+  const error = await refusal(host.operations.attach({ port: "vif2.0", guest: "web2" }));
+  expect(error.code).toBe("NFT_REFUSED");
+  expect([host.up("vif1.0"), host.up("vif2.0"), host.held("identity")]).toEqual([true, false, before]);
+  expect((await host.operations.status()).unbound).toEqual(["vif2.0"]);
+  expect((await host.operations.attach({ port: "vif2.0", guest: "web2" })).state, "and the next try works").toBe(
+    "applied",
+  );
+});
+
+test("a port that vanishes while it is attached is told, and nothing of it stays", async () => {
+  const host = await createHost();
+  const ifindex = host.links.add("vif1.0");
+  host.hooks.beforeCommit = () => host.links.remove(ifindex);
+  const error = await refusal(host.operations.attach({ port: "vif1.0", guest: "web1" }));
+  expect(error.code).toBe("PORT_MISSING");
+  host.hooks.beforeCommit = () => undefined;
+  await host.agent.settled();
+  expect(host.held("identity")).toBe(0);
+  expect((await host.operations.status()).ports).toEqual([]);
+  host.links.add("vif1.0");
+  expect((await host.operations.attach({ port: "vif1.0", guest: "web1" })).state).toBe("applied");
+});
+
+test("a port that goes away is detached by itself; a new one with its name is a stranger (I3, I6)", async () => {
+  const host = await createHost();
+  const ifindex = host.links.add("vif1.0");
+  await host.operations.attach({ port: "vif1.0", guest: "web1" });
+  expect(host.held("identity")).toBe(1);
+  host.links.remove(ifindex);
+  host.links.add("vif1.0");
+  await expect.poll(async () => (await host.operations.status()).ports).toEqual([]);
+  expect(host.held("identity")).toBe(0);
+  expect((await host.operations.status()).unbound).toEqual(["vif1.0"]);
+});
+
+test.each([
+  ["no such interface", { port: "vif7.0", guest: "web1" }, "PORT_MISSING"],
+  ["a name outside the guarded prefixes", { port: "eth0", guest: "web1" }, "PORT_NAME"],
+  ["nft in a name", { port: 'vif1.0"; }', guest: "web1" }, "PORT_NAME"],
+  ["a shell in a name", { port: "vif$(id)", guest: "web1" }, "PORT_NAME"],
+  ["a path in a name", { port: "vif/../x", guest: "web1" }, "PORT_NAME"],
+  ["an unknown guest", { port: "vif1.0", guest: "nobody" }, "NOT_FOUND"],
+  ["a guest name that is none", { port: "vif1.0", guest: "$(id)" }, "NOT_FOUND"],
+  ["a NIC it does not have", { port: "vif1.0", guest: "web1", nic: 3 }, "NOT_FOUND"],
+] as const)("attach with %s is refused: %j", async (_, request, code) => {
+  const host = await createHost();
+  host.links.add("vif1.0");
+  const error = await refusal(host.operations.attach(request));
+  expect(error.code).toBe(code);
+  expect(error.hint.length).toBeGreaterThan(20);
+  expect(host.up("vif1.0")).toBe(false);
+  expect(host.held("identity")).toBe(0);
+  expect((await host.operations.attach({ port: "vif1.0", guest: "web1" })).state, "control").toBe("applied");
+});
+
+test("a port, a NIC and an attached guest are not given away twice", async () => {
+  const host = await createHost();
+  for (const name of ["vif1.0", "vif2.0"]) host.links.add(name);
+  await host.operations.attach({ port: "vif1.0", guest: "web1" });
+  expect((await refusal(host.operations.attach({ port: "vif1.0", guest: "web2" }))).code).toBe("PORT_TAKEN");
+  expect((await refusal(host.operations.attach({ port: "vif2.0", guest: "web1" }))).code).toBe("NIC_TAKEN");
+  expect((await refusal(host.operations.remove("guest", "web1"))).code).toBe("IN_USE");
+  expect((await refusal(host.operations.remove("network", "lan0"))).code).toBe("IN_USE");
+  expect(await host.operations.detach("vif1.0")).toEqual({ detached: true });
+  expect(await host.operations.detach("vif1.0")).toEqual({ detached: false });
+  expect((await host.operations.remove("guest", "web1")).action).toBe("delete");
+});
+
+test("a full pool is told with its numbers, and nothing of the file is applied", async () => {
+  const host = await createHost();
+  const error = await refusal(
+    host.apply(
+      "kind: group\nname: late\nspec: {}\n---\nkind: guest\nname: web3\nspec: { nics: [ { network: lan0 } ] }\n",
+    ),
+  );
+  expect(error.code).toBe("POOL_EXHAUSTED");
+  expect(error.message).toMatch(/lan0/);
+  expect(await host.operations.list("group")).toEqual([]);
+});
+
+test("a missing bridge keeps the port shut, says so, and heals when the bridge comes", async () => {
+  const host = await createHost();
+  host.links.add("vif1.0");
+  await host.operations.attach({ port: "vif1.0", guest: "web1" });
+  const bridge = host.links.list().find(({ kind }) => kind === "bridge")?.ifindex ?? 0;
+  host.links.setMaster(host.links.list().find(({ name }) => name === "vif1.0")?.ifindex ?? 0, 0);
+  host.links.remove(bridge);
+  await host.agent.settled();
+  await expect.poll(async () => (await host.operations.status()).healthy).toBe(false);
+  expect(host.up("vif1.0")).toBe(false);
+  expect((await host.operations.status()).conditions.map(({ code }) => code)).toEqual(["PORT_FAILED"]);
+  host.links.add("br0", "bridge");
+  await expect.poll(() => host.up("vif1.0")).toBe(true);
+  expect((await host.operations.status()).healthy).toBe(true);
+});
+
+test("a store that cannot write refuses the attach; the port stays shut", async () => {
+  const store = memoryStore(clock);
+  let isFull = false;
+  const failing: Store = {
+    ...store,
+    commit: async (transaction) => {
+      if (isFull) throw new GuardError("STORE_UNAVAILABLE", "the disk is full");
+      return store.commit(transaction);
+    },
+  };
+  const host = await createHost(failing);
+  host.links.add("vif1.0");
+  isFull = true;
+  expect((await refusal(host.operations.attach({ port: "vif1.0", guest: "web1" }))).code).toBe("STORE_UNAVAILABLE");
+  expect([host.up("vif1.0"), host.held("identity")]).toEqual([false, 0]);
+  isFull = false;
+  expect((await host.operations.attach({ port: "vif1.0", guest: "web1" })).state).toBe("applied");
+});
+
+test("a dry run touches nothing", async () => {
+  const host = await createHost();
+  const changes = await host.operations.apply(loadSite("kind: group\nname: late\nspec: {}\n", "site"), {
+    dryRun: true,
+  });
+  expect(changes.map(({ action, name }) => `${action} ${name}`)).toEqual(["create late"]);
+  expect(await host.operations.list("group")).toEqual([]);
+});
+
+test("what get shows can be applied again and changes nothing", async () => {
+  const host = await createHost();
+  const objects = [...(await host.operations.list("network")), ...(await host.operations.list("guest"))];
+  const text = JSON.stringify(objects.map(({ kind, name, spec }) => ({ kind, name, spec })));
+  const again = JSON.parse(text) as readonly object[];
+  const changes = await host.operations.apply(
+    again.flatMap((object) => [...loadSite(JSON.stringify(object), "site")]),
+    { dryRun: true },
+  );
+  expect(new Set(changes.map(({ action }) => action))).toEqual(new Set(["unchanged"]));
+});
