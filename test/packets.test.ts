@@ -10,7 +10,7 @@ import { ethernetCodec } from "../src/packet/ethernet.ts";
 import { decodeFrame, type Layer } from "../src/packet/frame.ts";
 import { icmp4Codec } from "../src/packet/icmp4.ts";
 import { igmpCodec } from "../src/packet/igmp.ts";
-import { ipv4Codec } from "../src/packet/ipv4.ts";
+import { ipv4Codec, isFragment } from "../src/packet/ipv4.ts";
 import { ipv6Codec } from "../src/packet/ipv6.ts";
 import { llcCodec, snapCodec } from "../src/packet/llc.ts";
 import { stpCodec } from "../src/packet/stp.ts";
@@ -18,6 +18,7 @@ import { summarise } from "../src/packet/summary.ts";
 import { tcpCodec } from "../src/packet/tcp.ts";
 import { udp4Checksum, udpCodec } from "../src/packet/udp.ts";
 import { vlanCodec } from "../src/packet/vlan.ts";
+import { hexBytes } from "./codec-laws.ts";
 
 const folder = new URL("packets/", import.meta.url);
 const golden = new URL("summaries.txt", folder);
@@ -30,12 +31,7 @@ interface Capture {
 
 function readCapture(file: string): Capture {
   const [comment = "", ...lines] = readFileSync(new URL(file, folder), "utf8").split("\n");
-  const digits = lines.join("").match(/[0-9a-f]{2}/g) ?? [];
-  return {
-    name: file.slice(0, -".hex".length),
-    comment,
-    bytes: Uint8Array.from(digits, (pair) => Number.parseInt(pair, 16)),
-  };
+  return { name: file.slice(0, -".hex".length), comment, bytes: hexBytes(lines.join("")) };
 }
 
 const captures = readdirSync(folder)
@@ -77,6 +73,11 @@ function encodeLayer(layer: Layer): Uint8Array | undefined {
   }
 }
 
+/** Then the checksum inside covers more than is here, and cannot be written from it. */
+function isCutByFragments(layer: Layer): boolean {
+  return layer.kind === "ipv4" && isFragment(layer);
+}
+
 const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 test("there are captures, and each says whose it is", () => {
@@ -100,7 +101,7 @@ test.each(captures)("$name is read without a fault and written back as it was", 
     }
     expect(layer.fault, layer.kind).toBeUndefined();
     const again = encodeLayer(layer);
-    if (again === undefined) continue;
+    if (again === undefined || (layer.kind === "icmp4" && layers.some(isCutByFragments))) continue;
     // Behind the last layer there may be padding, and behind the options of DHCP zeros in any number.
     const size = Math.min(again.length, layer.bytes.length);
     expect(hexOf(again.subarray(0, size)), layer.kind).toBe(hexOf(layer.bytes.subarray(0, size)));
@@ -117,4 +118,13 @@ test("every checksum over a pseudo header is true, but one that was left to the 
     return udp4Checksum(ipv4.source, ipv4.destination, udp) !== udp.checksum;
   });
   expect(wrong.map(({ name }) => name)).toEqual(["udp-checksum-offloaded-linux"]);
+});
+
+test("the fragments of a ping are one echo with a true checksum", () => {
+  const parts = captures
+    .filter(({ name }) => /^icmp-fragment-(?:first|last)-ping$/.test(name))
+    .flatMap(({ bytes }) => decodeFrame(bytes).layers.flatMap((layer) => (layer.kind === "ipv4" ? [layer] : [])));
+  const whole = Uint8Array.from(parts.flatMap(({ payload }) => [...payload]));
+  expect(parts.map(({ offset }) => offset)).toEqual([0, 1480]);
+  expect(icmp4Codec.decode(whole)).toMatchObject({ ok: true, value: { type: 8, code: 0 } });
 });

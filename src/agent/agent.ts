@@ -3,7 +3,7 @@
  * Stopping it leaves every rule where it is.
  */
 import { randomFillSync } from "node:crypto";
-import type { LinkEvent } from "../kernel/links.ts";
+import type { Link, LinkEvent } from "../kernel/links.ts";
 import { GuardError } from "../model/errors.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { DropEvent, Operations } from "../model/operations.ts";
@@ -100,15 +100,21 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       case "removed":
         if (ports.byIndex(event.ifindex) !== undefined) void serial(() => removed(event.ifindex)).catch(loop.wake);
         return;
-      default: {
-        const state = ports.byIndex(event.link.ifindex);
-        const isWanted =
-          state?.wish !== undefined &&
-          linkSteps(state.wish, event.link, [{ ifindex: event.link.ifindex, mac: state.wish.binding.mac }]).length > 0;
-        const mayHeal = event.link.kind === "bridge" && ports.list().some(({ state: s }) => s === "failed");
-        if ((isWanted && state.state === "applied") || mayHeal) loop.wake();
-      }
+      default:
+        if (isDisplaced(event.link.ifindex) || mayHeal(event.link)) loop.wake();
     }
+  }
+
+  /** Looks at the port as it is now: the event may be an echo of our own work, half way through. */
+  function isDisplaced(ifindex: number): boolean {
+    const state = ports.byIndex(ifindex);
+    const link = state?.state === "applied" ? links.byIndex(ifindex) : undefined;
+    if (link === undefined || state?.wish === undefined) return false;
+    return linkSteps(state.wish, link, [{ ifindex, mac: state.wish.binding.mac }]).length > 0;
+  }
+
+  function mayHeal(link: Link): boolean {
+    return link.kind === "bridge" && ports.list().some(({ state }) => state === "failed");
   }
 
   async function removed(ifindex: number): Promise<void> {

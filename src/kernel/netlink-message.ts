@@ -35,6 +35,7 @@ const errnoNames: Readonly<Record<number, string>> = {
   24: "EMFILE",
   28: "ENOSPC",
   34: "ERANGE",
+  54: "EXFULL",
   90: "EMSGSIZE",
   93: "EPROTONOSUPPORT",
   95: "EOPNOTSUPP",

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "../../src/api/client.ts";
 import { must } from "../../src/lab/exec.ts";
-import { siteOf } from "./frame-cost.ts";
+import { bridgesFor, siteOf } from "./frame-cost.ts";
 import type { BenchRow } from "./row.ts";
 
 const MANY = 4000;
@@ -69,7 +69,9 @@ export async function benchAttach(): Promise<BenchRow[]> {
   try {
     const links = Array.from({ length: MANY }, (_, i) => `link add vif${i}.0 type veth peer name p${i}\n`);
     await must(["ip", "-n", netns, "-batch", "-"], {
-      stdin: `link add br0 type bridge\nlink set br0 up\n${links.join("")}`,
+      stdin: `${bridgesFor(MANY)
+        .map((name) => `link add ${name} type bridge\n`)
+        .join("")}${links.join("")}`,
       timeoutMs: 180_000,
     });
     agent = await startAgent(netns, directory);

@@ -50,12 +50,22 @@ async function morePorts(lab: Lab, from: number, to: number): Promise<void> {
   await lab.must("host", ["ip", "-batch", "-"], { stdin: lines.join(""), timeoutMs: 120_000 });
 }
 
+/** A Linux bridge takes at most 1 023 ports (BR_MAX_PORTS): many guests are on several. */
+const PER_BRIDGE = 1000;
+export const bridgesFor = (count: number): readonly string[] =>
+  Array.from({ length: Math.ceil(count / PER_BRIDGE) }, (_, i) => `bx${i}`);
+
+/** Guests b0, b1, ..., a thousand to a network with a bridge of its own. */
 export function siteOf(count: number): string {
+  const networks = bridgesFor(count).map(
+    (bridge, i) =>
+      `---\nkind: network\nname: wide${i}\nspec:\n  prefix4: 10.${i}.0.0/16\n  gateway4: 10.${i}.0.1\n  range4: [10.${i}.1.0-10.${i}.250.0]\n  wiring: { kind: bridged, bridge: ${bridge} }\n  addressing: { kind: managed, macScheme: ip }\n`,
+  );
   const guests = Array.from(
     { length: count },
-    (_, i) => `---\nkind: guest\nname: b${i}\nspec: { nics: [ { network: wide } ] }\n`,
+    (_, i) => `---\nkind: guest\nname: b${i}\nspec: { nics: [ { network: wide${Math.floor(i / PER_BRIDGE)} } ] }\n`,
   );
-  return `kind: network\nname: wide\nspec:\n  prefix4: 10.0.0.0/16\n  gateway4: 10.0.0.1\n  range4: [10.0.1.0-10.0.250.0]\n  wiring: { kind: bridged, bridge: br0 }\n  addressing: { kind: managed, macScheme: ip }\n${guests.join("")}`;
+  return networks.join("") + guests.join("");
 }
 
 const labSite = (lab: Lab): string =>
@@ -71,6 +81,11 @@ export async function benchFrameCost(): Promise<BenchRow[]> {
     await bridgeUnguarded(plain);
     const agent = await startAgent(guarded);
     const client = connect(agent.socket);
+    await guarded.must("host", ["ip", "-batch", "-"], {
+      stdin: bridgesFor(4000)
+        .map((name) => `link add ${name} type bridge\n`)
+        .join(""),
+    });
     await client.apply(
       [
         { path: "bench", text: labSite(guarded) },
