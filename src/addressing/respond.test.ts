@@ -248,13 +248,19 @@ describe("RELEASE (RFC 2131 section 4.3.4)", () => {
 
   test.each<[string, SilenceReason, Dhcp4Message, LeaseChange | undefined]>([
     ["to another server", "other-server", ask("release", [server(OTHER)], { ciaddr: OURS }), bound],
-    ["to no server", "other-server", ask("release", [], { ciaddr: OURS }), bound],
     ["of another address", "other-address", ask("release", [server()], { ciaddr: OTHER }), bound],
     ["of nothing", "no-lease", release, undefined],
     ["again", "no-lease", release, { state: "released", expiresAt: NOW - 5 }],
     ["after declining", "no-lease", release, declined],
   ])("%s: silence, %s", (_name, why, message, lease) => {
     expect(answer(message, lease)).toEqual(silent(why));
+  });
+
+  test("is noted from a client that names no server, as systemd-networkd does", () => {
+    expect(answer(ask("release", [], { ciaddr: OURS }), bound)).toMatchObject({
+      kind: "note",
+      change: { state: "released" },
+    });
   });
 
   test("the address is offered again at once: it is nobody else's", () => {

@@ -141,9 +141,9 @@ function onDecline(question: Question): Answer {
   return { kind: "note", change: leaseChange("declined", now + DECLINE_QUARANTINE_MS, lease?.hostname) };
 }
 
-/** RFC 2131 section 4.3.4: what the guest said of itself is kept. */
+/** RFC 2131 section 4.3.4: what the guest said of itself is kept. systemd-networkd 252 names no server: on this port that can only be us. */
 function onRelease({ message, offer, lease, serverId, now }: Question): Answer {
-  if (serverId !== offer.serverId) return silence("other-server");
+  if (serverId !== undefined && serverId !== offer.serverId) return silence("other-server");
   if (message.ciaddr !== offer.address) return silence("other-address");
   if (lease?.state !== "bound") return silence("no-lease");
   return { kind: "note", change: leaseChange("released", now, lease.hostname) };

@@ -142,7 +142,7 @@ export function openLinks(options: LinksOptions = {}): Links {
 
   function fdb(ifindex?: number): readonly FdbEntry[] {
     const { refusal, messages: found } = socket.dump((w, sequence) => {
-      // With a full ndmsg the kernel takes the index as a filter: one port's entries, not the whole table.
+      // Under strict checking the index filters: one port's entries. Without it every entry of every bridge comes (60 ms at 1 500 ports).
       const header = new Uint8Array(12);
       header[0] = AF_BRIDGE;
       new DataView(header.buffer).setInt32(4, ifindex ?? 0, true);

@@ -67,7 +67,8 @@ export function openNetlink(options: SocketOptions): NetlinkSocket {
   };
   large(option.RCVBUFFORCE, option.RCVBUF, options.receiveBytes ?? 8 << 20);
   large(option.SNDBUFFORCE, option.SNDBUF, options.sendBytes ?? 8 << 20);
-  for (const name of [option.CAP_ACK, option.EXT_ACK]) addon.setOption(fd, SOL_NETLINK, name, 1);
+  // Strict: a dump then honours the index and the attributes it is asked with, instead of telling everything.
+  for (const name of [option.CAP_ACK, option.EXT_ACK, option.GET_STRICT_CHK]) addon.setOption(fd, SOL_NETLINK, name, 1);
   for (const group of options.groups ?? []) {
     const failed = addon.setOption(fd, SOL_NETLINK, option.ADD_MEMBERSHIP, group);
     if (failed < 0) throw new GuardError("KERNEL_REFUSED", `netlink group ${group}: ${errnoName(-failed)}`);

@@ -162,7 +162,7 @@ function readIpv4Layers(bytes: Uint8Array): Layers {
   if (value === undefined) return [unread("IPv4", bytes, fault)];
   const ipv4: Layer = { kind: "ipv4", bytes, fault: unlessPadding(fault), ...value };
   if (value.offset > 0) return [ipv4];
-  return [ipv4, ...readTransport(value.protocol, value.payload, isFragment(value) || fault === "truncated")];
+  return [ipv4, ...readTransport(value.protocol, value.payload, isFragment(value) || ipv4.fault !== undefined)];
 }
 
 function readIpv6Layers(bytes: Uint8Array): Layers {
@@ -172,10 +172,10 @@ function readIpv6Layers(bytes: Uint8Array): Layers {
   const ipv6: Layer = { kind: "ipv6", bytes, fault: unlessPadding(fault), ...value, chain };
   if (chain.end !== "upper") return [ipv6];
   const inside = value.payload.subarray(chain.at);
-  return [ipv6, ...readTransport(chain.protocol, inside, chain.fragment?.more === true || fault === "truncated")];
+  return [ipv6, ...readTransport(chain.protocol, inside, chain.fragment?.more === true || ipv6.fault !== undefined)];
 }
 
-/** @param partial not all of it is here, so lengths and checksums cannot be right and are not judged */
+/** @param partial a fragment, cut short or inside a broken packet: lengths and checksums cannot be right and are not judged */
 function readTransport(protocol: number, bytes: Uint8Array, partial: boolean): Layers {
   switch (protocol) {
     case ipProtocols.icmp:

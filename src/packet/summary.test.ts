@@ -34,9 +34,9 @@ test.each([
 });
 
 test.each([
-  ["8100 a000 1234 00", "vlan 0 802.1Q priority 5 EtherType 0x1234, 1 octets"],
-  ["88a8 1007 8100 0008 88cc", "vlan 7 802.1ad drop-eligible vlan 8 802.1Q LLDP, 0 octets"],
-  ["9100 0007 8863", "vlan 7 0x9100 PPPoE discovery, 0 octets"],
+  ["8100 a000 1234 00", "vlan 0 802.1Q priority 5 EtherType 0x1234 length 1"],
+  ["88a8 1007 8100 0008 88cc", "vlan 7 802.1ad drop-eligible vlan 8 802.1Q LLDP length 0"],
+  ["9100 0007 8863", "vlan 7 0x9100 PPPoE discovery length 0"],
   ["0026 42 42 03", "802.3 length 38 LLC 42/42 [STP BPDU truncated] [cut short]"],
   ["000a aa aa 03 00000c 2000 aabb", "802.3 length 10 LLC aa/aa SNAP 0x00000c/0x2000"],
   [`0800 4500 001c 0000 0000 40 01 66df ${IP} 05 01 f0fd 0a000001`, "IPv4 10.0.0.1 > 10.0.0.2 ICMP redirect code 1"],
@@ -44,10 +44,10 @@ test.each([
     `0800 4500 001c 0000 0000 40 01 66df ${IP} 0d 00 0000 00000000`,
     "IPv4 10.0.0.1 > 10.0.0.2 ICMP type 13 code 0 [icmp4 bad-checksum]",
   ],
-  [`0800 4500 0018 0000 0000 40 2f 66b5 ${IP} 00000800`, "IPv4 10.0.0.1 > 10.0.0.2 GRE, 4 octets"],
+  [`0800 4500 0018 0000 0000 40 2f 66b5 ${IP} 00000800`, "IPv4 10.0.0.1 > 10.0.0.2 GRE length 4"],
   [
     `0800 4500 0018 0000 0000 40 fe 0000 ${IP} 00000000`,
-    "IPv4 10.0.0.1 > 10.0.0.2 IP protocol 254, 4 octets [ipv4 bad-checksum]",
+    "IPv4 10.0.0.1 > 10.0.0.2 IP protocol 254 length 4 [ipv4 bad-checksum]",
   ],
   [
     `0800 4500 001c 0007 2000 40 06 46d3 ${IP} 0016 0017 00000000`,

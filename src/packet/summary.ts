@@ -78,7 +78,7 @@ function layerText(layer: Layer, sender: MacAddress | undefined): string {
       return `ICMPv6 ${icmp6Names[layer.type] ?? `type ${layer.type} code ${layer.code}`}${layer.target === undefined ? "" : ` ${ipv6Text(layer.target)}`}`;
     case "unread":
       return layer.why === "unsupported"
-        ? `${layer.what}, ${layer.bytes.length} octets`
+        ? `${layer.what} length ${layer.bytes.length}`
         : `[${layer.what} ${layer.why}]`;
     default:
       return unreachable(layer);

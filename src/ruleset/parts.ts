@@ -43,7 +43,7 @@ export function dropChain(name: string, port: Field, counts: string, samples: st
         [
           { kind: "rate", set: samples, key: port, perSecond: 5, burst: 10 },
           { kind: "limit", perSecond: 200 },
-          { kind: "log", group, snaplen: 256 },
+          { kind: "log", group, snaplen: 600 },
         ],
         next,
       ),

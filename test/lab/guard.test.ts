@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { arpReply, arpRequest, udpTo } from "../../src/lab/attack.ts";
+import { arpReply, arpRequest, discover, udpTo } from "../../src/lab/attack.ts";
 import { attackNamed, attacks } from "../../src/lab/attacks.ts";
 import { type DhcpClient, getLease } from "../../src/lab/dhcp-client.ts";
 import { dhcp, ethernet, ip4, udp } from "../../src/lab/forge.ts";
@@ -13,7 +13,7 @@ import { applySite, ask, attachGuest, countsOf, startAgent } from "../../src/lab
 import { type Lab, raiseLab } from "../../src/lab/raise.ts";
 import { sniff } from "../../src/lab/sniff.ts";
 import type { LabAgent } from "../../src/lab/state.ts";
-import type { GuestBox } from "../../src/lab/topology.ts";
+import type { GuestBox, NicKind } from "../../src/lab/topology.ts";
 import { type Bench, openBench, sendFrames } from "../../src/lab/trial.ts";
 import { parseIpv4 } from "../../src/model/ipv4.ts";
 import { BROADCAST_MAC } from "../../src/model/mac.ts";
@@ -32,8 +32,8 @@ async function addressByHand(lab: Lab, guest: GuestBox): Promise<void> {
 }
 
 /** Two guests behind the guard, with their addresses. */
-async function raiseGuarded(name: string): Promise<Guarded> {
-  const lab = await raiseLab({ name, guests: 2, nic: "veth" });
+async function raiseGuarded(name: string, nic: NicKind = "veth"): Promise<Guarded> {
+  const lab = await raiseLab({ name, guests: 2, nic });
   const agent = await startAgent(lab);
   await applySite(lab, agent);
   const ready: GuestBox[] = [];
@@ -144,6 +144,55 @@ describe("a guest behind the guard", () => {
     },
   );
 
+  test("a DHCP exchange never leaves the host", async () => {
+    const { lab, guests } = guarded;
+    const [guest] = guests;
+    const listeners = await Promise.all((["gw", "neighbour", "guest2"] as const).map((box) => sniff(lab, box)));
+    const own = await sniff(lab, guest.box);
+    await getLease(lab, guest.box, "udhcpc");
+    const isDhcp = (frame: Uint8Array): boolean => {
+      const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+      return (
+        frame.length > 42 && view.getUint16(12) === 0x0800 && frame[23] === 17 && [67, 68].includes(view.getUint16(36))
+      );
+    };
+    expect(own.frames().filter(isDhcp).length, "control: the guest itself saw the exchange").toBeGreaterThanOrEqual(4);
+    for (const listener of listeners) expect(listener.frames().filter(isDhcp), listener.box).toEqual([]);
+    for (const listener of [own, ...listeners]) await listener.stop();
+  });
+
+  test("one guest's flood of DHCP requests takes nothing from another (I9)", async () => {
+    const { lab, agent, guests } = guarded;
+    const [flooder, innocent] = guests;
+    const context = {
+      self: flooder,
+      gateway: lab.topology.gateway,
+      neighbour: lab.topology.neighbour,
+      victim: innocent,
+      prefix4: lab.topology.prefix4,
+    };
+    const before = (await countsOf(agent, flooder.port)).get("rate-dhcp") ?? 0;
+    const burst = Array.from({ length: 4000 }, (_, i) => discover({ ...context, serial: i }));
+    let flooding = true;
+    const flood = (async () => {
+      for (let round = 0; round < 20 && flooding; round += 1) await sendFrames(lab, flooder.box, burst);
+    })();
+    const waits: number[] = [];
+    for (let i = 0; i < 5; i += 1) {
+      await lab.must(innocent.box, ["ip", "address", "flush", "dev", "eth0"]);
+      const begun = performance.now();
+      expect(await getLease(lab, innocent.box, "udhcpc")).toBe(innocent.address);
+      waits.push(performance.now() - begun);
+    }
+    flooding = false;
+    await flood;
+    // udhcpc asks again only after a second: a lost request would show.
+    expect(Math.max(...waits), `${waits.map(Math.round)}`).toBeLessThan(1000);
+    expect((await countsOf(agent, flooder.port)).get("rate-dhcp") ?? 0, "control: there was a flood").toBeGreaterThan(
+      before + 1000,
+    );
+  });
+
   test("what comes from the LAN for somebody else, or false, does not reach the guest (contract section 3)", async () => {
     const { lab, guests } = guarded;
     const [guest, other] = guests;
@@ -197,6 +246,36 @@ describe("a guest behind the guard", () => {
     await follower.stop();
     expect(seen, text).toBe(true);
     expect(text).toMatch(new RegExp(`${guest.port}.*ARP`));
+  });
+});
+
+describe("a guest on a tap", () => {
+  let guarded: Guarded;
+  beforeAll(async () => {
+    guarded = await raiseGuarded(`tap${own}`, "tap");
+  });
+  afterAll(async () => {
+    await guarded?.lab.down();
+  });
+
+  test("gets its address, reaches the others, and cannot lie", async () => {
+    const { lab, agent, guests } = guarded;
+    const [self, victim] = guests;
+    await lab.must(self.box, ["ip", "address", "flush", "dev", "eth0"]);
+    expect(await getLease(lab, self.box, "dhclient")).toBe(self.address);
+    expect(await pings(lab, self.box, victim.address)).toBe(true);
+    const bench = await openBench(lab, {
+      from: self.box,
+      parties: { self, victim },
+      counts: () => countsOf(agent, self.port),
+    });
+    for (const name of ["foreign-mac", "foreign-arp-sender", "foreign-ip", "vlan0-tag", "bpdu", "rogue-dhcp-server"]) {
+      const trial = await bench.try(attackNamed(name));
+      expect(trial.arrivedAt, name).toEqual([]);
+      expect([...trial.counted.keys()], name).toContain(trial.attack.reason);
+      expect(trial.controlPassed, name).toBe(true);
+    }
+    await bench.close();
   });
 });
 
