@@ -37,6 +37,13 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     if (view === undefined) log.info({ condition: code }, "condition over");
     else log[view.severity === "error" ? "error" : "warn"]({ condition: code }, view.text);
   });
+  const meddling: Meddling = { seen: false, auditDue: false, repairedAt: 0 };
+  let wake = (): void => undefined;
+  // Listening first: what others do from the first look on is heard.
+  const nftWatch = nft.watch(() => {
+    meddling.seen = true;
+    wake();
+  });
   // Closed before anything else is known: the store may be slow, or broken.
   await enforcer.ensureSkeleton();
   const ports = createPorts();
@@ -44,12 +51,12 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   const mirror = await startMirror(store, parts.host, (error) => {
     conditions.raise("STORE_FAILED", error instanceof Error ? error.message : String(error));
   });
-  const meddling: Meddling = { seen: false, repairedAt: 0 };
   let cachedFacts: { readonly site: number; readonly facts: ReadonlyMap<ObjectName, NetworkFacts> } | undefined;
 
   const loop = startLoop(
     () => serial(() => runPass(core, meddling)),
     (error, attempt) => {
+      meddling.auditDue = true;
       conditions.raise("RULES_REFUSED", error instanceof Error ? error.message : String(error));
       return Math.min(30_000, 250 * 2 ** Math.min(attempt, 7));
     },
@@ -123,12 +130,12 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   }
 
   const linkWatch = links.watch(onLink);
-  const nftWatch = nft.watch(() => {
-    meddling.seen = true;
-    loop.wake();
-  });
+  wake = loop.wake;
   mirror.onSiteChange(loop.wake);
-  const audit = setInterval(loop.wake, parts.auditEvery);
+  const audit = setInterval(() => {
+    meddling.auditDue = true;
+    loop.wake();
+  }, parts.auditEvery);
   audit.unref();
   loop.wake();
   await loop.settled();

@@ -4,7 +4,7 @@
  * Invariants: a port goes up only after its rules were read back; a refused transaction leaves the old rules standing;
  * nothing here ever removes the skeleton without putting a closed one in its place in the same transaction.
  */
-import type { Links } from "../kernel/links.ts";
+import type { FdbEntry, Link, Links } from "../kernel/links.ts";
 import type { Element, HeldElement, Nft, NftChange, SetRef } from "../kernel/nft.ts";
 import { GuardError } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
@@ -145,15 +145,35 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   }
 
   /** Bridge port of a guarded port; read back, so that what `status` says is what the kernel does. */
-  function connect(wish: PortWish): number {
-    const { ifindex } = wish.binding;
-    const link = links.byIndex(ifindex);
+  function connect(wish: PortWish, link: Link | undefined, fdb: readonly FdbEntry[]): number {
     if (link === undefined || link.name !== wish.port) throw portGone(wish.port);
-    const fdb = link.master === wish.bridge ? links.fdb(ifindex) : [];
     const steps = linkSteps(wish, link, fdb);
     for (const step of steps) runStep(step);
     if (steps.length > 0) verifyLink(wish);
     return steps.length;
+  }
+
+  function connectOne(wish: PortWish): void {
+    const link = links.byIndex(wish.binding.ifindex);
+    connect(wish, link, link?.master === wish.bridge ? links.fdb(wish.binding.ifindex) : []);
+  }
+
+  /** One reading for all ports: with 4 000 of them one reading each takes seconds. */
+  function connectAll(wishes: readonly PortWish[]): { readonly ports: readonly PortOutcome[]; readonly steps: number } {
+    const byIndex = new Map(links.list().map((link) => [link.ifindex, link]));
+    const entries = new Map<number, FdbEntry[]>();
+    for (const entry of links.fdb()) entries.set(entry.ifindex, [...(entries.get(entry.ifindex) ?? []), entry]);
+    let steps = 0;
+    const ports = wishes.map((wish): PortOutcome => {
+      const { ifindex } = wish.binding;
+      try {
+        steps += connect(wish, byIndex.get(ifindex), entries.get(ifindex) ?? []);
+        return { wish };
+      } catch (error) {
+        return { wish, error: shut(wish, error) };
+      }
+    });
+    return { ports, steps };
   }
 
   function verifyLink(wish: PortWish): void {
@@ -179,15 +199,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
         throw new GuardError("VERIFY_FAILED", `${changes.length} changes to table '${table}' did not hold`);
     }
     await finishUpgrade();
-    let steps = 0;
-    const ports = wish.ports.map((port): PortOutcome => {
-      try {
-        steps += connect(port);
-        return { wish: port };
-      } catch (error) {
-        return { wish: port, error: shut(port, error) };
-      }
-    });
+    const { ports, steps } = connectAll(wish.ports);
     return { ports, changed: total + steps };
   }
 
@@ -236,7 +248,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
       links.setUp(ifindex, false);
       nft.commit(additions(wish));
       verifyRules(wish);
-      connect(wish);
+      connectOne(wish);
     } catch (error) {
       quietly(() => detach(wish.port, ifindex, wish));
       throw error;

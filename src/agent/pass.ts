@@ -5,9 +5,12 @@ import { type Desired, desiredHost } from "../plan/desired.ts";
 import { type Core, forget, setPort } from "./core.ts";
 import type { PassResult } from "./enforcer.ts";
 
-/** Whether another program was at the rules since the last pass, and when that last had to be mended. */
+/** What is known of other programs at the rules. */
 export interface Meddling {
+  /** Heard since the last pass. */
   seen: boolean;
+  /** Time for a full look at the constant rules, though nothing was heard: listing them takes a second with 4 000 ports. */
+  auditDue: boolean;
   repairedAt: number;
 }
 
@@ -16,7 +19,9 @@ const REPAIR_SHOWN = 600_000;
 
 export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   const { mirror, enforcer, parts } = core;
-  const { loaded } = await enforcer.ensureSkeleton();
+  const isSuspect = meddling.seen || meddling.auditDue;
+  const { loaded } = isSuspect ? await enforcer.ensureSkeleton() : { loaded: false };
+  meddling.auditDue = false;
   const attachments = new Map(mirror.attachments);
   const desired = desiredHost(mirror, attachments.values(), parts.links, parts.epoch);
   for (const attachment of desired.stale) await forget(core, attachment);

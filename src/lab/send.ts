@@ -3,7 +3,7 @@
  * frames in hex, one per line on standard input or as arguments. Bounded: it is for single lies, not for floods.
  */
 import { readFileSync } from "node:fs";
-import { argv, exit, stderr, stdout } from "node:process";
+import { argv, exit, stderr, stdin, stdout } from "node:process";
 import { openFrames } from "../kernel/frames-netlink.ts";
 import { parseInterfaceName } from "../model/names.ts";
 import { parseHex } from "./hex.ts";
@@ -35,9 +35,17 @@ function ifindexOf(device: string): number {
   }
 }
 
+/** Not readFileSync: a parent's socket pair does not block, and a long list comes in parts. */
+async function standardInput(): Promise<string> {
+  stdin.setEncoding("utf8");
+  let text = "";
+  for await (const part of stdin) text += part;
+  return text;
+}
+
 const [device, ...words] = argv.slice(2);
 if (device === undefined) refuse("no interface named");
-const lines = words.length > 0 ? words : readFileSync(0, "utf8").split("\n");
+const lines = words.length > 0 ? words : (await standardInput()).split("\n");
 const bytes = lines.filter((line) => line.trim() !== "").map(frameOf);
 if (bytes.length > MAX_FRAMES) refuse(`${bytes.length} frames are more than ${MAX_FRAMES}`);
 const ifindex = ifindexOf(device);

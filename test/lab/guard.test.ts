@@ -156,7 +156,9 @@ describe("a guest behind the guard", () => {
         frame.length > 42 && view.getUint16(12) === 0x0800 && frame[23] === 17 && [67, 68].includes(view.getUint16(36))
       );
     };
-    expect(own.frames().filter(isDhcp).length, "control: the guest itself saw the exchange").toBeGreaterThanOrEqual(4);
+    expect(own.frames().filter(isDhcp).length, "control: the guest itself heard offer and ack").toBeGreaterThanOrEqual(
+      2,
+    );
     for (const listener of listeners) expect(listener.frames().filter(isDhcp), listener.box).toEqual([]);
     for (const listener of [own, ...listeners]) await listener.stop();
   });
