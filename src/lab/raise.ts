@@ -68,7 +68,7 @@ async function writeSettings(lab: Lab, box: string, value: string, paths: readon
 
 // IPv6 chatter of the LAN's own boxes would make tests wait for silence that never comes. Guests keep the kernel's
 // defaults: they are hostile anyway. A kernel with br_netfilter starts every namespace with iptables on bridges switched
-// on; vifguard does not want it (KERNEL-FACTS), and a LAN switch has none.
+// on; vifguard does not want it: it costs every frame and changes what is judged; a LAN switch has none.
 async function quieten(lab: Lab): Promise<void> {
   const ip6 = ["ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6"];
   const netfilter = ["iptables", "ip6tables", "arptables"].map((table) => `bridge/bridge-nf-call-${table}`);

@@ -85,7 +85,7 @@ export function labOfNamespace(netns: string): LabName | undefined {
   return match?.[1] === undefined ? undefined : parseLabName(match[1]);
 }
 
-/** FE:00 and the four octets of the address: what `macScheme: ip` gives (DESIGN section 5). */
+/** FE:00 and the four octets of the address: what `macScheme: ip` gives. */
 export function schemeMac(address: Ipv4Address): MacAddress {
   return macFromBytes(Uint8Array.of(0xfe, 0, ...ipv4ToBytes(address)));
 }

@@ -45,7 +45,7 @@ function renderStatement(statement: Statement): string {
     case "count":
       return `update @${statement.set} { ${spell(statement.key)} }`;
     case "log":
-      // queue-threshold 1: every frame is handed up at once, not in lots (KERNEL-measured: replies otherwise wait).
+      // queue-threshold 1: every frame is handed up at once, not in lots, which would make replies wait.
       return `log group ${statement.group}${statement.snaplen === undefined ? "" : ` snaplen ${statement.snaplen}`} queue-threshold 1`;
     case "mark":
       return `meta mark set ${hex(statement.value)}`;
