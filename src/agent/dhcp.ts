@@ -31,7 +31,7 @@ export interface DhcpParts {
 }
 
 /** Locally administered, outside the FE:00 space of the `ip` scheme: every responder of every host looks the same to its guests. */
-export const RESPONDER_MAC: MacAddress = macFromBytes(Uint8Array.of(0xfe, 0xff, 0xff, 0xff, 0xff, 0xfe));
+const RESPONDER_MAC: MacAddress = macFromBytes(Uint8Array.of(0xfe, 0xff, 0xff, 0xff, 0xff, 0xfe));
 
 interface PromisedPort {
   readonly offer: PortOffer;

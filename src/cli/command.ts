@@ -143,7 +143,7 @@ function synopsis(command: Command): string {
   return ["vifguard", command.name, ...words, "[options]"].join(" ");
 }
 
-export function optionText(name: string, spec: OptionSpec): string {
+function optionText(name: string, spec: OptionSpec): string {
   const short = spec.short === undefined ? "    " : `-${spec.short}, `;
   return `${short}--${name}${spec.value === undefined ? "" : ` ${spec.value}`}`;
 }

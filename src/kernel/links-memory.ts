@@ -58,7 +58,6 @@ export function memoryLinks(): MemoryLinks {
         throw new GuardError("KERNEL_REFUSED", `${ifindex} is not a bridge port`);
       change(ifindex, { bridgePort });
     },
-    setAlias: (ifindex, alias) => change(ifindex, { alias }),
     fdb: (ifindex) => [...fdb.values()].filter((entry) => ifindex === undefined || entry.ifindex === ifindex),
     addFdb: (entry) => {
       if (links.get(entry.ifindex)?.bridgePort === undefined)

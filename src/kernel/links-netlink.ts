@@ -187,10 +187,6 @@ export function openLinks(options: LinksOptions = {}): Links {
       change(`putting interface ${ifindex} into ${master}`, (flags, sequence) =>
         writer.begin(RTM.SETLINK, flags, sequence, linkHeader(0, ifindex)).u32(IFLA.MASTER, master),
       ),
-    setAlias: (ifindex, alias) =>
-      change(`naming interface ${ifindex}`, (flags, sequence) =>
-        writer.begin(RTM.SETLINK, flags, sequence, linkHeader(0, ifindex)).string(IFLA.IFALIAS, alias),
-      ),
     setBridgePort: (ifindex, wanted) =>
       change(`setting bridge port ${ifindex}`, (flags, sequence) =>
         writer.begin(RTM.SETLINK, flags, sequence, linkHeader(AF_BRIDGE, ifindex)).nest(IFLA.PROTINFO, () => {

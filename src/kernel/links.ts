@@ -49,7 +49,6 @@ export interface Links {
   /** 0 takes it out of its bridge. */
   setMaster(ifindex: number, master: number): void;
   setBridgePort(ifindex: number, flags: BridgePortFlags): void;
-  setAlias(ifindex: number, alias: string): void;
   /** Static entries of all bridge ports, or of one. Entries the kernel makes for the ports' own MACs (permanent, local) are left out. */
   fdb(ifindex?: number): readonly FdbEntry[];
   addFdb(entry: FdbEntry): void;

@@ -26,14 +26,14 @@ export const NFT_MSG = {
   NEWGEN: 15,
 } as const;
 const NFNL_MSG_BATCH = { BEGIN: 16, END: 17 } as const;
-export const FAMILY: Record<Family, number> = { inet: 1, ip: 2, arp: 3, netdev: 5, bridge: 7 };
+const FAMILY: Record<Family, number> = { inet: 1, ip: 2, arp: 3, netdev: 5, bridge: 7 };
 const HOOK = { ingress: 0, egress: 1 } as const;
 const NF = { DROP: 0, ACCEPT: 1 } as const;
 const NFT_JUMP = -3;
 /** One message's nested list is limited by its 16-bit length. */
 const LIST_BYTES = 60_000;
 
-export const typeOf = (message: number): number => SUBSYSTEM | message;
+const typeOf = (message: number): number => SUBSYSTEM | message;
 export const messageOf = (type: number): number => type & 0xff;
 
 /** nfgenmsg; the resource id is big-endian. */

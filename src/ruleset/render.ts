@@ -72,7 +72,7 @@ function renderVerdict(verdict: Verdict): string {
   }
 }
 
-export function renderRule(rule: Rule): string {
+function renderRule(rule: Rule): string {
   return [...rule.matches.map(renderMatch), ...rule.statements.map(renderStatement), renderVerdict(rule.verdict)]
     .filter(Boolean)
     .join(" ");

@@ -70,7 +70,7 @@ function copied(key: Key, value: Json): { readonly value: Json; readonly text: s
 const isKey = (key: Key): boolean => key !== "" && key.length <= 512 && !/[\p{Cc}\p{Cs}]/u.test(key);
 
 /** @throws INTERNAL for what no caller should write */
-export function admit({ expect, writes }: Transaction): Wish {
+function admit({ expect, writes }: Transaction): Wish {
   const drafts = writes.map((write): Draft => {
     const { key } = write;
     if (!isKey(key)) throw defect(`${JSON.stringify(key)} cannot be a key of the store`);

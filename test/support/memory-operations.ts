@@ -35,7 +35,7 @@ const lease: LeaseView = {
   expiresAt: SINCE + 3_600_000,
   hostname: "web1",
 };
-export const dropEvent: DropEvent = {
+const dropEvent: DropEvent = {
   at: SINCE,
   port: "vif1.0",
   guest: "web1",
