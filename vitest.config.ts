@@ -1,17 +1,19 @@
 /** Two projects: `unit` needs nothing; `lab` needs root and makes its own network namespaces. */
 import { defineConfig } from "vitest/config";
+import { patience } from "./src/lab/patience.ts";
 
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["src/**/*.test.ts", "test/*.test.ts"], testTimeout: 20_000 } },
+      { test: { name: "unit", include: ["src/**/*.test.ts", "test/*.test.ts"], testTimeout: patience(20_000) } },
       { test: { name: "bench", include: ["test/bench/all.bench.ts"] } },
       {
         test: {
           name: "lab",
           include: ["test/{lab,golden,faults,contract}/**/*.test.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: patience(60_000),
+          hookTimeout: patience(60_000),
+          expect: { poll: { timeout: patience(1_000) } },
           fileParallelism: false,
           pool: "forks",
         },

@@ -21,11 +21,12 @@ need_machine() {
 
 # What is looked for, and the Debian package that brings it.
 tools="nft:nftables ip:iproute2 dhclient:isc-dhcp-client udhcpc:udhcpc dhcpcd:dhcpcd-base tcpdump:tcpdump
-ping:iputils-ping ethtool:ethtool conntrack:conntrack socat:socat gcc:gcc"
+ping:iputils-ping systemd-networkd:systemd ethtool:ethtool conntrack:conntrack socat:socat gcc:gcc
+arpspoof:dsniff yersinia:yersinia atk6-parasite6:thc-ipv6 hping3:hping3 nping:nmap keepalived:keepalived iperf3:iperf3"
 
 missing_packages() {
   for pair in $tools; do
-    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || printf '%s ' "${pair##*:}"
+    PATH="$PATH:/usr/sbin:/sbin:/usr/lib/systemd:/lib/systemd" command -v "${pair%%:*}" >/dev/null || printf '%s ' "${pair##*:}"
   done
   [ -e /usr/include/stdio.h ] || printf 'libc6-dev '
 }
@@ -92,4 +93,12 @@ prepare() {
   build_tree
   exec 9>&-
   say "ready"
+}
+
+# "passed failed skipped" of vitest's report.
+sum_of_report() {
+  node -e '
+    const report = JSON.parse(require("node:fs").readFileSync(process.argv[1], "utf8"));
+    console.log(report.numPassedTests, report.numFailedTests, report.numPendingTests + report.numTodoTests);
+  ' "$1"
 }

@@ -1,5 +1,5 @@
 /** The agent on a memory kernel: what is refused, and that a refusal leaves the port shut and everything else as it was. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type Agent, startAgent } from "../src/agent/agent.ts";
 import { loadSite } from "../src/config/load.ts";
 import { memoryFrames } from "../src/kernel/frames-memory.ts";
@@ -58,7 +58,7 @@ async function createHost(store: Store = memoryStore(clock)) {
       epoch: "boot/1",
       portPrefixes: [prefix],
       version: "test",
-      kernel: { release: "test", nft: "test" },
+      kernel: { release: "test", nft: "test", shape: "port-chains", capabilities: [] },
       storeKind: "memory",
       auditEvery: 3_600_000,
     });
@@ -246,4 +246,49 @@ test("what get shows can be applied again and changes nothing", async () => {
     { dryRun: true },
   );
   expect(new Set(changes.map(({ action }) => action))).toEqual(new Set(["unchanged"]));
+});
+
+describe("explain", () => {
+  const ask = async (host: Awaited<ReturnType<typeof createHost>>, target: string, phrase: string) => {
+    const { frames, notes } = await host.operations.explain({ target, direction: "from-guest", phrase });
+    return { ...frames[0], notes };
+  };
+
+  test("judges with what the kernel holds now, not with what the agent remembers", async () => {
+    const host = await createHost();
+    host.links.add("vif1.0");
+    await host.operations.attach({ port: "vif1.0", guest: "web1" });
+    expect(await ask(host, "web1", "arp announce")).toMatchObject({ verdict: "pass", notes: [] });
+    host.nft.meddle({ dropElements: { family: "netdev", table: host.table, set: "bind4" } });
+    expect(await ask(host, "vif1.0", "arp announce")).toMatchObject({
+      verdict: "drop",
+      line: { reason: "arp-sender" },
+    });
+    await host.agent.settled();
+    expect(await ask(host, "web1/0", "arp announce"), "repaired").toMatchObject({ verdict: "pass" });
+    host.nft.meddle({ dropChain: { table: host.table, chain: "in/vif1.0" } });
+    expect((await ask(host, "web1", "arp announce")).notes).toEqual([expect.stringContaining("chains of port vif1.0")]);
+  });
+
+  test("knows the host's own addresses, and on which side of the bridge they are", async () => {
+    const host = await createHost();
+    host.links.add("vif1.0");
+    await host.operations.attach({ port: "vif1.0", guest: "web1" });
+    const phrase = "tcp own > 10.0.0.11:22";
+    expect((await ask(host, "web1", phrase)).line).toBeUndefined();
+    host.links.addAddress(1, Uint8Array.of(10, 0, 0, 11));
+    expect(await ask(host, "web1", phrase)).toMatchObject({ verdict: "drop", line: { reason: "host", section: 2 } });
+  });
+
+  test("a port that is nobody's is shut, whatever the frame; what has no port is not found", async () => {
+    const host = await createHost();
+    host.links.add("vif9.0");
+    expect(await ask(host, "vif9.0", "ping gateway")).toMatchObject({
+      verdict: "drop",
+      line: { reason: "unbound", section: 5 },
+    });
+    expect((await refusal(ask(host, "web1", "stp"))).message).toContain("guest 'web1' has no port on this host");
+    expect((await refusal(ask(host, "web1/4", "stp"))).message).toContain("NIC 4 of guest 'web1' has no port");
+    expect((await refusal(ask(host, "nobody", "stp"))).code).toBe("NOT_FOUND");
+  });
 });

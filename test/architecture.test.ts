@@ -17,7 +17,7 @@ const layers: Record<
   config: { imports: ["model"], pure: true },
   addressing: { imports: ["model", "packet"], pure: true },
   ruleset: { imports: ["model", "packet"], pure: true },
-  plan: { imports: ["model", "addressing", "ruleset"], types: ["kernel", "store"], pure: true },
+  plan: { imports: ["model", "packet", "addressing", "ruleset"], types: ["kernel", "store"], pure: true },
   kernel: { imports: ["model"], pure: false },
   store: { imports: ["model"], types: ["addressing"], pure: false },
   agent: {
@@ -27,7 +27,7 @@ const layers: Record<
   api: { imports: ["model"], pure: false },
   server: { imports: ["model", "api", "config"], pure: false },
   lab: { imports: ["model", "packet", "kernel", "api"], pure: false },
-  cli: { imports: ["model", "api", "config", "ruleset", "plan", "lab", "agent"], pure: false },
+  cli: { imports: ["model", "packet", "api", "config", "ruleset", "plan", "lab", "agent"], pure: false },
 };
 
 /** Packages a pure layer may use. */

@@ -9,6 +9,7 @@ import { parse } from "yaml";
 import { commands } from "../src/cli/commands.ts";
 import { completion, shells } from "../src/cli/completion.ts";
 import { run } from "../src/cli/run.ts";
+import { phraseClauses, phraseForms } from "../src/packet/phrase.ts";
 import { type RunningServer, startServer } from "../src/server/http.ts";
 import { memoryOperations } from "./support/memory-operations.ts";
 
@@ -46,6 +47,7 @@ async function vifguard(
     isTerminal: false,
     env: { VIFGUARD_SOCKET: socket },
     readFile: (path) => readFile(path, "utf8"),
+    readBytes: async (path) => new Uint8Array(await readFile(path)),
     signal: interrupt.signal,
   });
   return { status, out, err };
@@ -73,6 +75,8 @@ describe("what is asked of the agent", () => {
     const { out, status } = await vifguard("status");
     expect(out.startsWith("ERROR PORT_FAILED: ports that stay shut")).toBe(true);
     expect(out).toContain("unbound: vif9.0");
+    expect(out).toContain("shape: port-chains\nkernel has: netdev-egress\nkernel has not: prefix-devices (not used)\n");
+    expect(out).toContain("read back at attach: port-lock\n");
     expect(status).toBe(1);
   });
   test("followed drops end with 130 when interrupted, and cannot colour the terminal", async () => {
@@ -82,7 +86,10 @@ describe("what is asked of the agent", () => {
     expect(out).not.toContain("\u001b");
   });
   test.each([
-    [["attach", "vif1.0", "--guest", "web1"], "vif1.0: web1 NIC 0, fe:00:cb:00:71:0a, 203.0.113.10 on lan0\n"],
+    [
+      ["attach", "vif1.0", "--guest", "web1"],
+      "vif1.0: web1 NIC 0, fe:00:cb:00:71:0a, 203.0.113.10, 2001:db8::10 on lan0\n",
+    ],
     [["detach", "vif1.0"], "vif1.0: detached\n"],
     [["detach", "vif2.0"], "vif2.0: was not attached\n"],
     [["lease", "release", "lan0", "203.0.113.10"], "203.0.113.10 of web1: released\n"],
@@ -90,6 +97,105 @@ describe("what is asked of the agent", () => {
     [["delete", "guest", "web1"], "- guest web1: delete\n0 create, 0 update, 1 delete, 0 unchanged\n"],
   ])("%j", async (words, expected) => {
     expect(await vifguard(...words)).toEqual({ status: 0, out: expected, err: "" });
+  });
+});
+
+describe("explain", () => {
+  const site = join(directory, "offline.yaml");
+  const capture = join(directory, "frames.pcap");
+  beforeAll(() => {
+    writeFileSync(
+      site,
+      "kind: network\nname: lan0\nspec: { prefix4: 10.0.0.0/24, gateway4: 10.0.0.1, gatewayMac: 02:00:00:00:00:01, range4: [10.0.0.5-10.0.0.9], wiring: { kind: bridged, bridge: br0 }, addressing: { kind: managed, macScheme: ip } }\n---\nkind: guest\nname: web\nspec: { nics: [{ network: lan0, address4: 10.0.0.5 }] }\n",
+    );
+    const u32 = (value: number): string => Buffer.from(Uint32Array.of(value).buffer).toString("hex");
+    const records = ["020000000001fe000a0000058100000708004500", "020000000001fe000a00000588cc0000"].map(
+      (hex) => u32(0).repeat(2) + u32(hex.length / 2).repeat(2) + hex,
+    );
+    writeFileSync(capture, u32(0xa1b2c3d4) + u32(0).repeat(4) + u32(1) + records.join(""), "hex");
+  });
+
+  test("a site file alone, with the line, the object and the chains; status 1 when it is dropped", async () => {
+    const { out, status, err } = await vifguard(
+      "explain",
+      "web",
+      "-f",
+      site,
+      "arp",
+      "reply",
+      "10.0.0.1",
+      "is-at",
+      "own",
+    );
+    expect(err).toBe("");
+    expect(out).toBe(
+      [
+        "dropped: arp-sender – 10.0.0.1 is not an address of web/0 (10.0.0.5)",
+        "  frame   fe:00:0a:00:00:05 > ff:ff:ff:ff:ff:ff ARP reply 10.0.0.1 is-at fe:00:0a:00:00:05 (gratuitous)",
+        "  line    arp-sender (contract section 2): ARP sender is not the port's MAC with one of its addresses",
+        "  object  IPv4 addresses of NIC web/0: has no fe:00:0a:00:00:05 10.0.0.1 (set bind4)",
+        "  chains  from_guest > from_arp > from_arp_cast > from_arp_sender > drop_from",
+        "",
+      ].join("\n"),
+    );
+    expect(status).toBe(1);
+  });
+  test("what passes ends with 0, and in the other direction too", async () => {
+    const { out, status } = await vifguard("explain", "web/0", "--to", "-f", site, "ping own");
+    expect(out).toMatch(/^passes: 10\.0\.0\.5 is an address of web\/0\n/);
+    expect(status).toBe(0);
+  });
+  test("a capture is a table with one row a frame", async () => {
+    const { out, status } = await vifguard("explain", "web", "-f", site, "--pcap", capture);
+    expect(out.split("\n").map((line) => line.trim().split(/ {2,}/).slice(1, 3))).toEqual([
+      ["VERDICT", "LINE"],
+      ["drop", "vlan"],
+      ["drop", "ethertype"],
+      [],
+      [],
+    ]);
+    expect(out).toContain("0 pass, 0 answered, 2 drop\n");
+    expect(status).toBe(1);
+  });
+  test("bytes, and JSON for programs", async () => {
+    const { out } = await vifguard(
+      "explain",
+      "web",
+      "-f",
+      site,
+      "--hex",
+      "020000000001 fe000a000005 88cc 0000",
+      "--json",
+    );
+    expect(JSON.parse(out)).toMatchObject({
+      nic: "web/0",
+      frames: [{ verdict: "drop", line: { reason: "ethertype" } }],
+    });
+  });
+  test("the agent is asked without -f", async () => {
+    const { out, status } = await vifguard("explain", "vif1.0", "ping", "gateway");
+    expect(out).toMatch(/^passes: 203\.0\.113\.10 is an address of web1\/0\n/);
+    expect(status).toBe(0);
+    expect((await vifguard("explain", "vif1.0", "--pcap", capture)).out).toContain("2 drop");
+  });
+  test.each([
+    [["web", "-f", site, "arp", "replay"], 2, "did you mean 'reply'?"],
+    [["web", "-f", site], 2, "what frame?"],
+    [["web", "-f", site, "stp", "--hex", "00"], 2, "take one of them"],
+    [["web", "-f", site, "--pcap", site], 2, "cannot be read: not a pcap stream"],
+    [["web", "-f", site, "--hex", "0102"], 2, "expected 14 to 9018 octets"],
+    [["wob", "-f", site, "stp"], 3, "there is no guest 'wob' in the file"],
+    [["nobody", "stp"], 3, "does not exist"],
+  ])("%j", async (words, status, text) => {
+    const done = await vifguard("explain", ...words);
+    expect(done.err).toContain(text);
+    expect(done.status).toBe(status);
+    expect(done.out).toBe("");
+  });
+  test("its help has the whole grammar", async () => {
+    const { out } = await vifguard("explain", "--help");
+    for (const { form, examples } of [...phraseForms, ...phraseClauses])
+      for (const words of [form, ...examples]) expect(out).toContain(words);
   });
 });
 

@@ -96,7 +96,7 @@ async function createWorld() {
       epoch: EPOCH,
       portPrefixes,
       version: "test",
-      kernel: { release: "test", nft: "test" },
+      kernel: { release: "test", nft: "test", shape: "port-chains", capabilities: [] },
       storeKind: "memory",
       auditEvery: 3_600_000,
     });

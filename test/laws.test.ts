@@ -8,6 +8,7 @@ import { arpCodec } from "../src/packet/arp.ts";
 import type { Codec } from "../src/packet/codec.ts";
 import { dhcp4Codec } from "../src/packet/dhcp4.ts";
 import type { Dhcp4Message } from "../src/packet/dhcp4-message.ts";
+import { dhcp6Codec, dhcp6Types } from "../src/packet/dhcp6.ts";
 import { ethernetCodec } from "../src/packet/ethernet.ts";
 import { icmp4Codec } from "../src/packet/icmp4.ts";
 import { igmpCodec } from "../src/packet/igmp.ts";
@@ -140,6 +141,14 @@ const table: readonly Row[] = [
     }),
   ),
   row(dhcp4Codec, dhcp4),
+  row(
+    dhcp6Codec,
+    fc.record({
+      type: octet.filter((type) => type !== dhcp6Types.relayForward && type !== dhcp6Types.relayReply),
+      transactionId: bits(24),
+      options: fc.array(fc.record({ code: u16, body: payload }), { maxLength: 8 }),
+    }),
+  ),
 ];
 
 for (const { laws } of table) laws();

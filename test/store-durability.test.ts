@@ -20,6 +20,7 @@ import { fileURLToPath } from "node:url";
 import Database from "libsql";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { GuardError } from "../src/model/errors.ts";
+import { decodeRecord } from "../src/store/collections.ts";
 import { type EmbeddedOptions, openEmbeddedStore } from "../src/store/embedded.ts";
 import { storeFormat } from "../src/store/migrate.ts";
 import type { Json, Store } from "../src/store/store.ts";
@@ -334,6 +335,59 @@ describe("a full disk", () => {
     writeFileSync(blocked, "");
     expect(await refusalOf(join(blocked, "state"))).toContain("STORE_UNAVAILABLE");
     expect(await refusalOf(newDirectory())).toBe("opened");
+  });
+});
+
+describe("an older format", () => {
+  const before = {
+    "network/lan0": {
+      prefix4: "203.0.113.0/24",
+      gateway4: "203.0.113.1",
+      range4: [],
+      wiring: { kind: "bridged", bridge: "br0" },
+      addressing: { kind: "managed", leaseSeconds: 3600, macScheme: "ip", dns: [], ntp: [], search: [], routes: [] },
+    },
+    "guest/web1": {
+      name: "web1",
+      spec: {
+        nics: [
+          { network: "lan0", groups: ["web"] },
+          { network: "lan0", groups: [] },
+        ],
+      },
+      nics: [
+        { network: "lan0", mac: "fe:00:cb:00:71:0a", addresses4: ["203.0.113.10"] },
+        { network: "lan0", mac: "fe:00:cb:00:71:0b", addresses4: ["203.0.113.11"] },
+      ],
+    },
+  };
+
+  test("is brought up to date, and everything in it is what this version reads", async () => {
+    const { directory, file } = await filled();
+    const database = new Database(file);
+    const put = database.prepare("INSERT INTO entries (key, value, revision) VALUES (?, ?, 1)");
+    database.exec("DELETE FROM entries");
+    for (const [key, value] of Object.entries(before)) put.run(key, JSON.stringify(value));
+    database.exec("PRAGMA user_version = 1");
+    database.close();
+    const store = await open(directory);
+    const { entries } = await store.read("");
+    const record = (key: string) => decodeRecord(key, entries.get(key)?.value ?? null).value;
+    expect(record("network/lan0")).toEqual({
+      ...before["network/lan0"],
+      hostServices: [],
+      multicast: [],
+      suppression: false,
+      mode: "enforce",
+      rates: {},
+      addressing: { ...before["network/lan0"].addressing, dns6: [] },
+    });
+    const bare = { addresses: [], allowedPairs: [], roles: [], unchecked: [], rates: {} };
+    expect(record("guest/web1")).toEqual({
+      ...before["guest/web1"],
+      spec: { nics: before["guest/web1"].spec.nics.map((nic) => ({ ...bare, ...nic })) },
+    });
+    await store.close();
   });
 });
 

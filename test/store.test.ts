@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { GuardError } from "../src/model/errors.ts";
 import { parseIpv4, parsePrefix4 } from "../src/model/ipv4.ts";
+import { parseIpv6, parsePrefix6 } from "../src/model/ipv6.ts";
 import { keys } from "../src/model/keys.ts";
 import { parseMac } from "../src/model/mac.ts";
 import { parseHostId, parseInterfaceName, parseObjectName } from "../src/model/names.ts";
+import type { NicSpec } from "../src/model/resources.ts";
 import { decodeRecord, encodeRecord, loadSite, parseKey, type StoreRecord } from "../src/store/collections.ts";
 import { openEmbeddedStore } from "../src/store/embedded.ts";
 import { memoryStore } from "../src/store/memory.ts";
@@ -40,6 +42,26 @@ const mac = sure(parseMac("fe:00:0a:00:00:05"));
 const address = sure(parseIpv4("10.0.0.5"));
 const gateway = sure(parseIpv4("10.0.0.1"));
 const prefix = sure(parsePrefix4("10.0.0.0/24"));
+const prefix6 = sure(parsePrefix6("2001:db8::/64"));
+const address6 = sure(parseIpv6("2001:db8::5"));
+const gateway6 = sure(parseIpv6("fe80::1"));
+const group4 = sure(parseIpv4("224.0.0.18"));
+const group6 = sure(parseIpv6("ff02::12"));
+const nic: NicSpec = {
+  network: lan0,
+  address4: address,
+  address6,
+  addresses: [
+    { kind: "address4", address },
+    { kind: "prefix6", prefix: prefix6 },
+  ],
+  allowedPairs: [{ what: { kind: "prefix4", prefix }, mac }, { what: { kind: "address6", address: address6 } }],
+  roles: ["router"],
+  unchecked: ["dest-mac"],
+  mode: "observe",
+  rates: {},
+  groups: [web1],
+};
 
 const records: readonly StoreRecord[] = [
   {
@@ -50,12 +72,20 @@ const records: readonly StoreRecord[] = [
       gateway4: gateway,
       range4: [{ first: address, last: address }],
       gatewayMac: mac,
+      prefix6,
+      gateway6,
+      hostServices: [{ protocol: "udp", ports: [53] }],
+      multicast: [group4, group6],
+      suppression: true,
+      mode: "enforce",
+      rates: { arp: { perSecond: 10, burst: 20 } },
       wiring: { kind: "bridged", bridge },
       addressing: {
         kind: "managed",
         leaseSeconds: 3600,
         macScheme: "ip",
         dns: [gateway],
+        dns6: [address6],
         ntp: [],
         search: ["example.org"],
         routes: [{ to: prefix, via: gateway }],
@@ -78,7 +108,7 @@ const records: readonly StoreRecord[] = [
     name: web1,
     value: {
       name: web1,
-      spec: { nics: [{ network: lan0, address4: address, groups: [web1] }], hostname: "www" },
+      spec: { nics: [nic], hostname: "www" },
       nics: [{ network: lan0, mac, addresses4: [address] }],
     },
   },

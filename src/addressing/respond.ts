@@ -158,11 +158,11 @@ function onInform(question: Question): Answer {
   return { kind: "reply", reply: reply(question, message.ciaddr, ANY, options), deliverTo: "unicast" };
 }
 
-function isQuarantined({ lease, now }: Question): boolean {
+export function isQuarantined({ lease, now }: Pick<Question, "lease" | "now">): boolean {
   return lease?.state === "declined" && lease.expiresAt > now;
 }
 
-function leaseChange(state: LeaseChange["state"], expiresAt: number, hostname: string | undefined): LeaseChange {
+export function leaseChange(state: LeaseChange["state"], expiresAt: number, hostname: string | undefined): LeaseChange {
   return hostname === undefined ? { state, expiresAt } : { state, expiresAt, hostname };
 }
 

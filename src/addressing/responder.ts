@@ -1,5 +1,6 @@
 /** DHCP without sockets (RFC 2131): what to answer to a message that came in on a port, given what that port is. */
 import type { Ipv4Address, Ipv4Prefix } from "../model/ipv4.ts";
+import type { Ipv6Address } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { DhcpLease } from "../model/resources.ts";
 import type { Dhcp4Message } from "../packet/dhcp4-message.ts";
@@ -20,6 +21,17 @@ export interface PortOffer {
   readonly search: readonly string[];
   readonly mtu?: number;
   readonly routes: readonly { readonly to: Ipv4Prefix; readonly via: Ipv4Address }[];
+}
+
+/** The same for DHCPv6 (RFC 8415): one address, and what stateless clients ask for. */
+export interface PortOffer6 {
+  readonly mac: MacAddress;
+  readonly address: Ipv6Address;
+  /** DUID of the responder (option 2). */
+  readonly serverId: Uint8Array;
+  readonly leaseSeconds: number;
+  readonly dns: readonly Ipv6Address[];
+  readonly search: readonly string[];
 }
 
 /** What must be durable before the reply leaves. */

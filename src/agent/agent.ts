@@ -14,10 +14,11 @@ import { buildSkeleton } from "../ruleset/skeleton.ts";
 import { createConditions } from "./conditions.ts";
 import { type AgentParts, type Core, forget } from "./core.ts";
 import { startPortDhcp } from "./dhcp.ts";
-import { startDrops } from "./drops.ts";
+import { type PortLookup, startDrops } from "./drops.ts";
 import { createEnforcer } from "./enforcer.ts";
 import { startLoop } from "./loop.ts";
 import { startMirror } from "./mirror.ts";
+import { startNeighbours } from "./neighbours.ts";
 import { createOperations } from "./operations.ts";
 import { type Meddling, runPass } from "./pass.ts";
 import { createPorts } from "./ports.ts";
@@ -61,6 +62,11 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       return Math.min(30_000, 250 * 2 ** Math.min(attempt, 7));
     },
   );
+  const facts = (): ReadonlyMap<ObjectName, NetworkFacts> => {
+    const known = cachedFacts?.site === mirror.siteVersion ? cachedFacts.facts : networkFacts(mirror);
+    cachedFacts = { site: mirror.siteVersion, facts: known };
+    return known;
+  };
   const core: Core = {
     parts,
     mirror,
@@ -72,11 +78,16 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     startedAt: clock.now(),
     drops: startDrops({ nft, frames, table: enforcer.table, clock, portOf, sampled: logDrop }),
     dhcp: startPortDhcp({ frames, store, mirror, clock, conditions }),
-    facts: () => {
-      const known = cachedFacts?.site === mirror.siteVersion ? cachedFacts.facts : networkFacts(mirror);
-      cachedFacts = { site: mirror.siteVersion, facts: known };
-      return known;
-    },
+    neighbours: startNeighbours({
+      frames,
+      nft,
+      table: enforcer.table,
+      mirror,
+      ports,
+      facts,
+      failed: (error) => log.warn({ error: String(error) }, "suppression of ARP and ND is off until the next try"),
+    }),
+    facts,
     write: async (transaction) => {
       const commit = await store.commit(transaction);
       if (!commit.ok)
@@ -88,14 +99,16 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     random: (count) => randomFillSync(new Uint8Array(count)),
   };
 
-  function portOf(ifindex: number): { port: string; guest: string | undefined } {
+  function portOf(ifindex: number): ReturnType<PortLookup> {
     const state = ports.byIndex(ifindex);
-    if (state !== undefined) return { port: state.attachment.port, guest: state.attachment.guest };
-    return { port: links.byIndex(ifindex)?.name ?? `#${ifindex}`, guest: undefined };
+    if (state === undefined)
+      return { port: links.byIndex(ifindex)?.name ?? `#${ifindex}`, guest: undefined, observed: false };
+    const { port, guest } = state.attachment;
+    return { port, guest, observed: state.wish?.binding.observed === true };
   }
 
   function logDrop(event: DropEvent): void {
-    log.info({ drop: event }, "dropped");
+    log.info({ drop: event }, event.observed ? "observed, let by" : "dropped");
   }
 
   function onLink(event: LinkEvent): void {
@@ -150,6 +163,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       await loop.stop();
       await serial(() => undefined);
       await core.dhcp.stop();
+      core.neighbours.stop();
       core.drops.close();
       await mirror.stop();
     },

@@ -4,7 +4,7 @@ import { keys } from "../model/keys.ts";
 import { type InterfaceName, parseInterfaceName, parseObjectName } from "../model/names.ts";
 import type { Operations, PortView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
-import { portWish } from "../plan/desired.ts";
+import { address6Of, portWish } from "../plan/desired.ts";
 import { type Core, forget, setPort } from "./core.ts";
 import { isGuarded, type PortState, portView } from "./ports.ts";
 
@@ -41,7 +41,15 @@ export async function attach(core: Core, request: AttachRequest): Promise<PortVi
 }
 
 export function viewOf(core: Core, state: PortState): PortView {
-  return portView(state, core.mirror.guests.get(state.attachment.guest)?.nics[state.attachment.nic]);
+  const { guest, nic } = state.attachment;
+  const found = core.mirror.guests.get(guest);
+  const [identity, spec] = [found?.nics[nic], found?.spec.nics[nic]];
+  const network = identity === undefined ? undefined : core.mirror.networks.get(identity.network);
+  const address6 =
+    identity === undefined || spec === undefined || network === undefined
+      ? undefined
+      : address6Of({ spec, identity }, network);
+  return portView(state, { identity, addresses6: address6 === undefined ? [] : [address6] });
 }
 
 function guardedName(core: Core, text: string): InterfaceName {

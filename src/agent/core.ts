@@ -5,6 +5,7 @@ import type { Nft } from "../kernel/nft.ts";
 import type { Clock } from "../model/clock.ts";
 import { keys } from "../model/keys.ts";
 import type { HostId, ObjectName, PortPrefix } from "../model/names.ts";
+import type { StatusView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import type { NetworkFacts } from "../ruleset/elements.ts";
 import type { Store, Transaction } from "../store/store.ts";
@@ -14,6 +15,7 @@ import type { Drops } from "./drops.ts";
 import type { Enforcer } from "./enforcer.ts";
 import type { Loop } from "./loop.ts";
 import type { Mirror } from "./mirror.ts";
+import type { Neighbours } from "./neighbours.ts";
 import type { PortState, Ports } from "./ports.ts";
 import type { Serial } from "./serial.ts";
 
@@ -35,8 +37,8 @@ export interface AgentParts {
   readonly epoch: string;
   readonly portPrefixes: readonly PortPrefix[];
   readonly version: string;
-  /** Words for `status`: kernel release and nft version. */
-  readonly kernel: { readonly release: string; readonly nft: string };
+  /** For `status`: kernel release, nft version, what was found of what the guard needs. */
+  readonly kernel: Omit<StatusView["kernel"], "guard">;
   readonly storeKind: string;
   /** How often everything is read back though nothing was heard, in milliseconds. */
   readonly auditEvery: number;
@@ -51,6 +53,7 @@ export interface Core {
   readonly conditions: Conditions;
   readonly drops: Drops;
   readonly dhcp: PortDhcp;
+  readonly neighbours: Neighbours;
   readonly serial: Serial;
   readonly loop: Loop;
   readonly startedAt: number;
@@ -61,10 +64,11 @@ export interface Core {
   random(count: number): Uint8Array;
 }
 
-/** Remembers what became of a port, and what its DHCP responder may say from now on. */
+/** Remembers what became of a port, and what its responders may say from now on. */
 export function setPort(core: Core, state: PortState): void {
   core.ports.set(state);
   core.dhcp.refresh(state.attachment);
+  core.neighbours.refresh(state);
 }
 
 /**
@@ -76,6 +80,7 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
   enforcer.detach(attachment.port, attachment.ifindex, ports.get(attachment.port)?.wish);
   ports.delete(attachment.port);
   core.dhcp.forget(attachment.ifindex);
+  core.neighbours.forget(attachment.ifindex);
   if (mirror.attachments.get(attachment.port)?.ifindex !== attachment.ifindex) return;
   await core.write({ expect: [], writes: [{ op: "delete", key: keys.attachment(parts.host, attachment.port) }] });
 }

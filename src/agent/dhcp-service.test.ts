@@ -1,5 +1,6 @@
 /** The responder at work: whole frames in and out, durable before said, one port's noise no other port's trouble. */
 import { describe, expect, test } from "vitest";
+import { answer4 } from "../addressing/dhcp4-frames.ts";
 import type { LeaseChange, PortOffer } from "../addressing/responder.ts";
 import { type MemoryFrames, memoryFrames } from "../kernel/frames-memory.ts";
 import { type Ipv4Address, ipv4FromNumber, ipv4ToBytes, parseIpv4, parsePrefix4 } from "../model/ipv4.ts";
@@ -22,6 +23,7 @@ const GROUP = 7067;
 const NOW = 1_700_000_000_000;
 
 interface Port extends ServedPort {
+  readonly offer: PortOffer;
   readonly ifindex: number;
 }
 
@@ -40,7 +42,7 @@ function portOf(ifindex: number, change: Partial<PortOffer> = {}): Port {
     routes: [],
     ...change,
   };
-  return { ifindex, offer };
+  return { ifindex, offer, answer: (frame, lease, now) => answer4(frame, offer, SERVER_MAC, lease, now) };
 }
 
 /** One's complement sum over 16-bit words, written from RFC 1071 and not from the code under test. */
@@ -142,7 +144,7 @@ function stage(...indexes: readonly number[]): Stage {
   const service = startDhcpService<Port>({
     frames,
     group: GROUP,
-    portOf: (ifindex) => ports.get(ifindex),
+    portOf: (ifindex, family) => (family === "ip4" ? ports.get(ifindex) : undefined),
     leases: { get: (port) => leases.get(port.offer.address) },
     journal: {
       append: (entries) => {
@@ -157,7 +159,6 @@ function stage(...indexes: readonly number[]): Stage {
       },
     },
     clock: { now: () => NOW },
-    serverMac: SERVER_MAC,
   });
   return {
     frames,
@@ -321,7 +322,6 @@ describe("group commit", () => {
         },
       },
       clock: { now: () => NOW },
-      serverMac: SERVER_MAC,
     });
     frames.log(GROUP, [{ inIfindex: 7, outIfindex: 0, mark: 0, bytes: frameOf(ask(seven, "request")) }]);
     await service.settled();
@@ -506,7 +506,6 @@ describe("frames", () => {
       leases: new Map<Port, LeaseChange>(),
       journal: { append: async () => undefined },
       clock: { now: () => NOW },
-      serverMac: SERVER_MAC,
     });
     must(lose)();
     expect(service.counts().lost).toBe(1);

@@ -3,21 +3,22 @@
  * Who asks is known by the port a frame came in on. Changes of all ports go to the journal together, one commit at a time;
  * while one is under way the next one gathers.
  */
-import { respond } from "../addressing/respond.ts";
-import type { Answer, LeaseChange, PortOffer } from "../addressing/responder.ts";
+import type { FrameAnswer } from "../addressing/frame-answer.ts";
+import type { LeaseChange } from "../addressing/responder.ts";
 import type { Frames, LoggedFrame, OutgoingFrame } from "../kernel/frames.ts";
 import type { Clock } from "../model/clock.ts";
-import { type Ipv4Address, ipv4ToNumber } from "../model/ipv4.ts";
-import { BROADCAST_MAC, type MacAddress, macToBytes } from "../model/mac.ts";
+import type { Ipv4Address } from "../model/ipv4.ts";
+import type { Ipv6Address } from "../model/ipv6.ts";
+import type { MacAddress } from "../model/mac.ts";
 import { unreachable } from "../model/never.ts";
-import type { Decoded, Rejection } from "../packet/codec.ts";
-import { dhcp4Codec } from "../packet/dhcp4.ts";
-import type { Dhcp4Message } from "../packet/dhcp4-message.ts";
-import { dhcp4Options, readOption } from "../packet/dhcp4-options.ts";
+import type { Rejection } from "../packet/codec.ts";
 
-/** Whatever the caller knows of a port, as long as there is an offer in it. */
+export type IpFamily = "ip4" | "ip6";
+
+/** Whatever the caller knows of a port in one family, as long as it says whom a promise is for and can answer. */
 export interface ServedPort {
-  readonly offer: PortOffer;
+  readonly offer: { readonly mac: MacAddress; readonly address: Ipv4Address | Ipv6Address };
+  answer(frame: Uint8Array, lease: LeaseChange | undefined, now: number): FrameAnswer;
 }
 
 export interface LeaseEntry<P extends ServedPort> {
@@ -27,7 +28,7 @@ export interface LeaseEntry<P extends ServedPort> {
 
 export interface LeaseJournal<P extends ServedPort> {
   /**
-   * One commit; at most one entry per interface index, and never called again before it has settled.
+   * One commit; at most one entry per interface index and family, and never called again before it has settled.
    * When it resolves, the entries are durable and `leases.get` shows them; when it rejects, none of them counts.
    */
   append(entries: readonly LeaseEntry<P>[]): Promise<void>;
@@ -37,14 +38,12 @@ export interface DhcpServiceParts<P extends ServedPort> {
   readonly frames: Frames;
   /** NFLOG group of the guard's DHCP rule. */
   readonly group: number;
-  /** undefined when the port has no address to offer, or is not attached (any more). */
-  readonly portOf: (ifindex: number) => P | undefined;
+  /** undefined when the port has no address of that family to offer, or is not attached (any more). */
+  readonly portOf: (ifindex: number, family: IpFamily) => P | undefined;
   /** In memory: asked once per message. */
   readonly leases: { get(port: P): LeaseChange | undefined };
   readonly journal: LeaseJournal<P>;
   readonly clock: Clock;
-  /** Ethernet source of every reply: locally administered and not the port's own MAC, which a guest could meet elsewhere. */
-  readonly serverMac: MacAddress;
 }
 
 /**
@@ -59,7 +58,7 @@ export interface DhcpCounts {
   readonly offers: number;
   readonly acks: number;
   readonly naks: number;
-  /** RELEASE and DECLINE that were made durable. */
+  /** RELEASE and DECLINE that were made durable; those of DHCPv6 are answered. */
   readonly notes: number;
   /** By `SilenceReason`. */
   readonly silent: Readonly<Record<string, number>>;
@@ -89,15 +88,22 @@ const WAITING_MOST = 16_384;
 /** Something to make durable, and what to send afterwards. */
 interface Waiting<P> {
   readonly ifindex: number;
+  readonly family: IpFamily;
   readonly port: P;
   readonly change: LeaseChange;
   readonly reply?: Uint8Array;
 }
 
-type Gathering<P> = Map<number, Waiting<P>[]>;
+/** By port and family: each has its own promises. */
+type Gathering<P> = Map<string, Waiting<P>[]>;
+
+const placeOf = ({ ifindex, family }: { readonly ifindex: number; readonly family: IpFamily }): string =>
+  `${ifindex}/${family}`;
+
+const familyOf = (frame: Uint8Array): IpFamily => (frame[12] === 0x86 && frame[13] === 0xdd ? "ip6" : "ip4");
 
 export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P>): DhcpService {
-  const { frames, group, portOf, leases, journal, clock, serverMac } = parts;
+  const { frames, group, portOf, leases, journal, clock } = parts;
   const tally = createTally();
   let gathering: Gathering<P> = new Map();
   let committing: Gathering<P> = new Map();
@@ -119,52 +125,52 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
   }
 
   function hearOne(ifindex: number, bytes: Uint8Array, replies: OutgoingFrame[]): void {
-    const port = portOf(ifindex);
+    const family = familyOf(bytes);
+    const port = portOf(ifindex, family);
     if (port === undefined) {
       tally.add("dropped", "no-port");
       return;
     }
-    const message = decodeFrame(bytes);
-    if (!message.ok) {
-      tally.add("malformed", message.why);
-      return;
-    }
-    const answer = respond(message.value, port.offer, latest(ifindex, port) ?? leases.get(port), clock.now());
+    const place = { ifindex, family };
+    const answer = port.answer(bytes, latest(place, port) ?? leases.get(port), clock.now());
     switch (answer.kind) {
+      case "malformed":
+        tally.add("malformed", answer.why);
+        break;
       case "silence":
         tally.add("silent", answer.why);
         break;
       case "note":
-        wait({ ifindex, port, change: answer.change });
+        wait({ ...place, port, change: answer.change });
         break;
-      case "reply": {
-        const reply = encodeFrame(answer, serverMac, port.offer.serverId);
-        if (answer.change !== undefined) wait({ ifindex, port, change: answer.change, reply });
+      case "reply":
+        if (answer.change !== undefined) wait({ ...place, port, change: answer.change, reply: answer.frame });
         else {
-          tally.add(counterOf(answer.reply));
-          replies.push({ ifindex, bytes: reply });
+          tally.add(answer.counter);
+          replies.push({ ifindex, bytes: answer.frame });
         }
         break;
-      }
       default:
         unreachable(answer);
     }
   }
 
   /** What was promised last on this port, though the store does not know it yet. */
-  function latest(ifindex: number, port: P): LeaseChange | undefined {
-    const last = (gathering.get(ifindex) ?? committing.get(ifindex))?.at(-1);
+  function latest(place: Pick<Waiting<P>, "ifindex" | "family">, port: P): LeaseChange | undefined {
+    const key = placeOf(place);
+    const last = (gathering.get(key) ?? committing.get(key))?.at(-1);
     return last !== undefined && isStill(port, last.port) ? last.change : undefined;
   }
 
   function wait(entry: Waiting<P>): void {
-    const mine = gathering.get(entry.ifindex) ?? [];
-    if (mine.length + (committing.get(entry.ifindex)?.length ?? 0) >= PORT_SHARE) tally.add("dropped", "share");
+    const key = placeOf(entry);
+    const mine = gathering.get(key) ?? [];
+    if (mine.length + (committing.get(key)?.length ?? 0) >= PORT_SHARE) tally.add("dropped", "share");
     else if (waiting >= WAITING_MOST) tally.add("dropped", "full");
     else {
       waiting += 1;
       mine.push(entry);
-      gathering.set(entry.ifindex, mine);
+      gathering.set(key, mine);
     }
   }
 
@@ -199,19 +205,20 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
   function release(batch: readonly Waiting<P>[][]): void {
     const replies: OutgoingFrame[] = [];
     for (const mine of batch) {
-      const isGivenBack = mine.at(-1)?.reply === undefined;
+      const isGivenBack = mine.at(-1)?.change.state !== "bound";
       for (const entry of mine) replies.push(...replyTo(entry, isGivenBack));
     }
     if (replies.length > 0) frames.send(replies);
   }
 
-  function replyTo({ ifindex, port, reply }: Waiting<P>, isGivenBack: boolean): readonly OutgoingFrame[] {
-    if (reply === undefined) tally.add("notes");
-    else if (isGivenBack) tally.add("dropped", "given-back");
-    else if (!isStill(portOf(ifindex), port)) tally.add("dropped", "port-changed");
+  function replyTo(entry: Waiting<P>, isGivenBack: boolean): readonly OutgoingFrame[] {
+    const { ifindex, family, port, change, reply } = entry;
+    const isPromise = change.state === "bound";
+    if (isPromise && isGivenBack) tally.add("dropped", "given-back");
+    else if (isPromise && !isStill(portOf(ifindex, family), port)) tally.add("dropped", "port-changed");
     else {
-      tally.add("acks");
-      return [{ ifindex, bytes: reply }];
+      tally.add(isPromise ? "acks" : "notes");
+      if (reply !== undefined) return [{ ifindex, bytes: reply }];
     }
     return [];
   }
@@ -271,102 +278,4 @@ function createTally() {
     dropped: Object.fromEntries(splits.dropped),
   });
   return { add, counts };
-}
-
-/** A reply that needs no journal. */
-function counterOf(reply: Dhcp4Message): "offers" | "acks" | "naks" {
-  switch (readOption(reply.options, dhcp4Options.type)) {
-    case "nak":
-      return "naks";
-    case "offer":
-      return "offers";
-    default:
-      return "acks";
-  }
-}
-
-const ETHERNET = 14;
-const IPV4 = 20;
-const UDP = 8;
-const EVERYONE = 0xffffffff;
-
-const rejected = (why: Rejection): Decoded<never> => ({ ok: false, why });
-
-/** The guard lets through exactly this shape; it is checked again because a frame may be cut, and a guard may be old. */
-function decodeFrame(bytes: Uint8Array): Decoded<Dhcp4Message> {
-  if (bytes.length < ETHERNET + IPV4 + UDP) return rejected("truncated");
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  // IPv4, a header without options, UDP, no fragment, to the server port.
-  const isShape =
-    view.getUint16(12) === 0x08_00 &&
-    view.getUint8(ETHERNET) === 0x45 &&
-    (view.getUint16(ETHERNET + 6) & 0x3f_ff) === 0 &&
-    view.getUint8(ETHERNET + 9) === 17 &&
-    view.getUint16(ETHERNET + IPV4 + 2) === 67;
-  if (!isShape) return rejected("unsupported");
-  const end = ETHERNET + view.getUint16(ETHERNET + 2);
-  const udpLength = view.getUint16(ETHERNET + IPV4 + 4);
-  if (end > bytes.length) return rejected("truncated");
-  if (udpLength < UDP || ETHERNET + IPV4 + udpLength > end) return rejected("bad-length");
-  if (fold(sum(bytes, ETHERNET, ETHERNET + IPV4)) !== 0xffff) return rejected("bad-checksum");
-  const udp = bytes.subarray(ETHERNET + IPV4, ETHERNET + IPV4 + udpLength);
-  if (!isUdpSum(udp, pseudoSum(bytes, udpLength))) return rejected("bad-checksum");
-  return dhcp4Codec.decode(udp.subarray(UDP));
-}
-
-/**
- * Right, absent (RFC 768), or not yet made: a guest on a veth or virtio link leaves it to a card that is not there (CHECKSUM_PARTIAL),
- * and the field then holds the sum of the pseudo header alone.
- */
-function isUdpSum(udp: Uint8Array, pseudo: number): boolean {
-  const field = (udp[6] ?? 0) * 256 + (udp[7] ?? 0);
-  return field === 0 || field === fold(pseudo) || fold(pseudo + sum(udp, 0, udp.length)) === 0xffff;
-}
-
-/** Unfolded one's complement sum (RFC 1071); a frame is too short to leave the exact range of numbers. */
-function sum(bytes: Uint8Array, from: number, to: number): number {
-  let total = 0;
-  for (let i = from; i < to; i += 2) total += (bytes[i] ?? 0) * 256 + (i + 1 < to ? (bytes[i + 1] ?? 0) : 0);
-  return total;
-}
-
-function fold(total: number): number {
-  let folded = total;
-  while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 0x1_00_00);
-  return folded;
-}
-
-/** Source, destination, protocol and UDP length (RFC 768), addresses as they stand in the frame. */
-function pseudoSum(frame: Uint8Array, udpLength: number): number {
-  return sum(frame, ETHERNET + 12, ETHERNET + 20) + 17 + udpLength;
-}
-
-/** RFC 2131 section 4.1: to `ciaddr` if the client has its address, else to `yiaddr` though it cannot answer ARP for it yet, or to all. */
-function encodeFrame(
-  { reply, deliverTo }: Extract<Answer, { kind: "reply" }>,
-  serverMac: MacAddress,
-  serverId: Ipv4Address,
-): Uint8Array {
-  const message = dhcp4Codec.encode(reply);
-  const own = ipv4ToNumber(reply.ciaddr) || ipv4ToNumber(reply.yiaddr);
-  const isBroadcast = deliverTo === "broadcast";
-  const frame = new Uint8Array(ETHERNET + IPV4 + UDP + message.length);
-  const view = new DataView(frame.buffer);
-  frame.set(macToBytes(isBroadcast ? BROADCAST_MAC : reply.chaddr), 0);
-  frame.set(macToBytes(serverMac), 6);
-  view.setUint32(12, 0x08_00_45_00);
-  view.setUint16(ETHERNET + 2, IPV4 + UDP + message.length);
-  // Never fragmented, so it needs no identification (RFC 6864).
-  view.setUint32(ETHERNET + 4, 0x00_00_40_00);
-  view.setUint16(ETHERNET + 8, 64 * 256 + 17);
-  view.setUint32(ETHERNET + 12, ipv4ToNumber(serverId));
-  view.setUint32(ETHERNET + 16, isBroadcast ? EVERYONE : own);
-  view.setUint16(ETHERNET + 10, ~fold(sum(frame, ETHERNET, ETHERNET + IPV4)) & 0xffff);
-  view.setUint32(ETHERNET + IPV4, 67 * 0x1_00_00 + 68);
-  view.setUint16(ETHERNET + IPV4 + 4, UDP + message.length);
-  frame.set(message, ETHERNET + IPV4 + UDP);
-  const total = sum(frame, ETHERNET + IPV4, frame.length) + pseudoSum(frame, UDP + message.length);
-  // A sum of zero is sent as its other form, zero being "none" (RFC 768).
-  view.setUint16(ETHERNET + IPV4 + 6, ~fold(total) & 0xffff || 0xffff);
-  return frame;
 }

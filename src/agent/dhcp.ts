@@ -1,18 +1,19 @@
 /** The DHCP responder of this host: which port may be told what, and the journal that makes a promise durable before it is made. */
-import type { PortOffer } from "../addressing/responder.ts";
+import { answer4 } from "../addressing/dhcp4-frames.ts";
+import { answer6 } from "../addressing/dhcp6-frames.ts";
+import { RESPONDER_MAC } from "../addressing/neighbour-answers.ts";
 import type { Frames } from "../kernel/frames.ts";
 import type { Clock } from "../model/clock.ts";
 import { GuardError } from "../model/errors.ts";
 import { keys } from "../model/keys.ts";
-import { type MacAddress, macFromBytes } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { Attachment, DhcpLease } from "../model/resources.ts";
 import { logGroups } from "../ruleset/parts.ts";
 import type { Store, Write } from "../store/store.ts";
 import type { Conditions } from "./conditions.ts";
-import { type DhcpService, type LeaseEntry, startDhcpService } from "./dhcp-service.ts";
+import { type DhcpService, type IpFamily, type LeaseEntry, type ServedPort, startDhcpService } from "./dhcp-service.ts";
 import type { Mirror } from "./mirror.ts";
-import { portOffer } from "./offers.ts";
+import { portOffer, portOffer6 } from "./offers.ts";
 
 export interface PortDhcp {
   /** Takes up what the site says now for this attachment. */
@@ -30,20 +31,18 @@ export interface DhcpParts {
   readonly conditions: Conditions;
 }
 
-/** Locally administered, outside the FE:00 space of the `ip` scheme: every responder of every host looks the same to its guests. */
-const RESPONDER_MAC: MacAddress = macFromBytes(Uint8Array.of(0xfe, 0xff, 0xff, 0xff, 0xff, 0xfe));
-
-interface PromisedPort {
-  readonly offer: PortOffer;
+interface PromisedPort extends ServedPort {
   readonly attachment: Attachment;
   readonly network: ObjectName;
 }
+
+type Promises = Partial<Readonly<Record<IpFamily, PromisedPort>>>;
 
 const leaseName = ({ network, offer }: PromisedPort): string => `${network}/${offer.address}`;
 
 export function startPortDhcp(parts: DhcpParts): PortDhcp {
   const { frames, store, mirror, clock, conditions } = parts;
-  const promised = new Map<number, PromisedPort>();
+  const promised = new Map<number, Promises>();
 
   /** One transaction for a whole batch: it is the store's work to make it durable, and ours to wait for it. */
   async function append(entries: readonly LeaseEntry<PromisedPort>[]): Promise<void> {
@@ -79,23 +78,41 @@ export function startPortDhcp(parts: DhcpParts): PortDhcp {
   const service = startDhcpService<PromisedPort>({
     frames,
     group: logGroups.dhcp,
-    portOf: (ifindex) => promised.get(ifindex),
+    portOf: (ifindex, family) => promised.get(ifindex)?.[family],
     leases: { get: ownLease },
     journal: { append },
     clock,
-    serverMac: RESPONDER_MAC,
   });
+
+  function promisesFor(attachment: Attachment): Promises {
+    const guest = mirror.guests.get(attachment.guest);
+    const nic = guest?.nics[attachment.nic];
+    const network = nic === undefined ? undefined : mirror.networks.get(nic.network);
+    if (guest === undefined || nic === undefined || network === undefined) return {};
+    const place = { attachment, network: nic.network };
+    const [offer, offer6] = [portOffer(guest, nic, network), portOffer6(nic, guest.spec.nics[attachment.nic], network)];
+    return {
+      ...(offer === undefined
+        ? {}
+        : {
+            ip4: { ...place, offer, answer: (frame, lease, now) => answer4(frame, offer, RESPONDER_MAC, lease, now) },
+          }),
+      ...(offer6 === undefined
+        ? {}
+        : {
+            ip6: {
+              ...place,
+              offer: offer6,
+              answer: (frame, lease, now) => answer6(frame, offer6, RESPONDER_MAC, lease, now),
+            },
+          }),
+    };
+  }
 
   return {
     service,
     refresh: (attachment) => {
-      const guest = mirror.guests.get(attachment.guest);
-      const nic = guest?.nics[attachment.nic];
-      const network = nic === undefined ? undefined : mirror.networks.get(nic.network);
-      const offer =
-        guest === undefined || nic === undefined || network === undefined ? undefined : portOffer(guest, nic, network);
-      if (nic === undefined || offer === undefined) promised.delete(attachment.ifindex);
-      else promised.set(attachment.ifindex, { offer, attachment, network: nic.network });
+      promised.set(attachment.ifindex, promisesFor(attachment));
     },
     forget: (ifindex) => {
       promised.delete(ifindex);

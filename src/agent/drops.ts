@@ -11,7 +11,11 @@ import { logGroups } from "../ruleset/parts.ts";
 import { createFanOut } from "./fan-out.ts";
 
 /** Whose port an interface index is, as far as anybody knows. */
-export type PortLookup = (ifindex: number) => { readonly port: string; readonly guest: string | undefined };
+export type PortLookup = (ifindex: number) => {
+  readonly port: string;
+  readonly guest: string | undefined;
+  readonly observed: boolean;
+};
 
 export interface Drops {
   counts(): readonly DropCount[];
@@ -29,11 +33,14 @@ export interface DropsParts {
   readonly sampled: (event: DropEvent) => void;
 }
 
-/** Birth tables count by port alone: there is one reason, no binding. */
-const birthSets = (["bridge", "inet", "arp"] as const).flatMap((family) => [
-  { family, set: "closed_from", direction: "from-guest" as const },
-  { family, set: "closed_to", direction: "to-guest" as const },
-]);
+/** Birth tables count by port alone, each set for one reason. */
+const birthSets = [
+  ...(["bridge", "inet", "arp"] as const).flatMap((family) => [
+    { family, set: "closed_from", direction: "from-guest", reason: "unbound" } as const,
+    { family, set: "closed_to", direction: "to-guest", reason: "unbound" } as const,
+  ]),
+  { family: "bridge", set: "host_from", direction: "from-guest", reason: "host" } as const,
+];
 
 export function startDrops(parts: DropsParts): Drops {
   const { nft, frames, table, clock, portOf, sampled } = parts;
@@ -56,9 +63,9 @@ export function startDrops(parts: DropsParts): Drops {
   }
 
   function birthCounts(): DropCount[] {
-    return birthSets.flatMap(({ family, set, direction }) =>
+    return birthSets.flatMap(({ family, set, direction, reason }) =>
       (nft.elements({ family, table, set }) ?? []).map((element) =>
-        count(hostU32At(element.key, 0), direction, "unbound", element),
+        count(hostU32At(element.key, 0), direction, reason, element),
       ),
     );
   }

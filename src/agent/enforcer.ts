@@ -10,6 +10,7 @@ import { GuardError } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import {
+  bareElement,
   guardChanges,
   type HeldGuard,
   type HostWish,
@@ -20,6 +21,7 @@ import {
   portChainPrefix,
   portChains,
   portElementGroups,
+  sameMeaning,
 } from "../plan/host.ts";
 import { hostU32At, staticSets } from "../ruleset/elements.ts";
 import { type Skeleton, tablePrefix } from "../ruleset/skeleton.ts";
@@ -53,6 +55,8 @@ export interface Enforcer {
   readonly table: string;
 }
 
+/** Sets that the rules fill. */
+const writtenUses: readonly string[] = ["counted", "buckets", "learned"];
 const families = ["netdev", "bridge", "inet", "arp"] as const;
 
 export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enforcer {
@@ -92,6 +96,36 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   /** Other versions of our tables, still in force: they stay until the new ones are filled. */
   let superseded: readonly { family: string; name: string }[] = [];
 
+  const learnedSets = skeleton.tables.flatMap(({ family, sets }) =>
+    sets.filter(({ use }) => use === "learned").map(({ name }) => ({ family, name })),
+  );
+  /** Of one port, by its index. */
+  const writtenSets = skeleton.tables.flatMap(({ family, sets }) =>
+    sets
+      .filter(({ use, key }) => writtenUses.includes(use) && (key[0] === "iif" || key[0] === "oif"))
+      .map(({ name }) => set(family, name)),
+  );
+  /** What the rules had learned when they were last read: whose MAC a guest still speaks to, though nobody asks any more. */
+  let learned: ReadonlyMap<string, readonly Element[]> = new Map();
+
+  function readLearned(from: string): ReadonlyMap<string, readonly Element[]> {
+    return new Map(
+      learnedSets.map(({ family, name }) => {
+        const held = nft.elements({ family, table: from, set: name }) ?? [];
+        return [name, held.map(bareElement)];
+      }),
+    );
+  }
+
+  /** Into fresh tables, so that neither an upgrade nor another program's flush cuts a guest off from its gateway. */
+  function teachAgain(known: ReadonlyMap<string, readonly Element[]>): void {
+    for (const { family, name } of learnedSets) {
+      const elements = known.get(name) ?? [];
+      // An older version may have kept other keys under the name: then it is learned anew.
+      if (elements.length > 0) quietly(() => nft.commit([{ op: "add-elements", set: set(family, name), elements }]));
+    }
+  }
+
   async function ensureSkeleton(): Promise<{ loaded: boolean }> {
     const present = ourTables();
     superseded = present.filter(({ name }) => name !== table);
@@ -100,6 +134,9 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     // An older version keeps guarding while the new tables are filled, so these take effect only afterwards (finishUpgrade).
     const hooks = superseded.length > 0 ? "" : skeleton.hooks;
     await nft.load(removal(own) + skeleton.body + hooks);
+    // Before the first port's chains lead into them.
+    teachAgain(learned);
+    for (const { family, name } of superseded) if (family === "netdev") teachAgain(readLearned(name));
     if (superseded.length === 0) await seal();
     return { loaded: true };
   }
@@ -199,6 +236,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
         throw new GuardError("VERIFY_FAILED", `${changes.length} changes to table '${table}' did not hold`);
     }
     await finishUpgrade();
+    learned = readLearned(table);
     const { ports, steps } = connectAll(wish.ports);
     return { ports, changed: total + steps };
   }
@@ -218,17 +256,27 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
       if (held !== undefined) changes.push({ op: "delete-port-chain", chain });
       changes.push({ op: "add-port-chain", chain });
     }
-    for (const { set: ref, elements } of portElementGroups(table, wish.binding))
+    for (const { set: ref, elements } of portElementGroups(table, wish.binding)) {
+      const stale = heldOf(ref, elements).filter((held) => elements.some((wanted) => isStale(wanted, held)));
+      if (stale.length > 0) changes.push({ op: "delete-elements", set: ref, elements: stale.map(bareElement) });
       changes.push({ op: "add-elements", set: ref, elements });
+    }
     return changes;
+  }
+
+  /** Sets of ranges are looked up whole: they are small, and a kernel lookup wants a point, not a range. */
+  function heldOf(ref: SetRef, elements: readonly Element[]): readonly HeldElement[] {
+    if (elements.every(({ keyEnd }) => keyEnd === undefined))
+      return nft.lookup(
+        ref,
+        elements.map(({ key }) => key),
+      );
+    return (nft.elements(ref) ?? []).filter((held) => elements.some((wanted) => sameKey(wanted, held)));
   }
 
   function verifyRules(wish: PortWish): void {
     const missing = portElementGroups(table, wish.binding).filter(({ set: ref, elements }) => {
-      const held = nft.lookup(
-        ref,
-        elements.map(({ key }) => key),
-      );
+      const held = heldOf(ref, elements);
       return !elements.every((element) => held.some((h) => sameElement(element, h)));
     });
     const open = portChains(table, wish.port).filter((chain) => !isPortChain(chain, nft.portChain(table, chain.chain)));
@@ -263,18 +311,11 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
         changes.push({ op: "delete-port-chain", chain: { family: "netdev", table, chain } });
     }
     const forget = (ref: SetRef, held: readonly HeldElement[]): void => {
-      const elements: Element[] = held.map(({ key }) => ({ key }));
+      const elements = held.map(bareElement);
       if (elements.length > 0) changes.push({ op: "delete-elements", set: ref, elements });
     };
     if (wish !== undefined) {
-      for (const { set: ref, elements } of portElementGroups(table, wish.binding))
-        forget(
-          ref,
-          nft.lookup(
-            ref,
-            elements.map(({ key }) => key),
-          ),
-        );
+      for (const { set: ref, elements } of portElementGroups(table, wish.binding)) forget(ref, heldOf(ref, elements));
     }
     return changes;
   }
@@ -290,16 +331,12 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     sweep(ifindex);
   }
 
-  /** Counters and token buckets that rules made for the port. A bucket may lapse by itself while it is being removed: each set on its own. */
+  /** Counters, token buckets and neighbours that rules wrote down for the port. A bucket may lapse by itself while it is being removed: each set on its own. */
   function sweep(ifindex: number): void {
-    for (const { family, sets } of skeleton.tables) {
-      for (const { name, use } of sets) {
-        if (use !== "counted" && use !== "buckets") continue;
-        const mine = (nft.elements(set(family, name)) ?? []).filter(({ key }) => hostU32At(key, 0) === ifindex);
-        const elements = mine.map(({ key }) => ({ key }));
-        if (elements.length > 0)
-          quietly(() => nft.commit([{ op: "delete-elements", set: set(family, name), elements }]));
-      }
+    for (const written of writtenSets) {
+      const mine = (nft.elements(written) ?? []).filter(({ key }) => hostU32At(key, 0) === ifindex);
+      const elements = mine.map(({ key }) => ({ key }));
+      if (elements.length > 0) quietly(() => nft.commit([{ op: "delete-elements", set: written, elements }]));
     }
   }
 
@@ -314,12 +351,13 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-function sameElement(wanted: Element, held: HeldElement): boolean {
-  return (
-    sameBytes(wanted.key, held.key) &&
-    (wanted.data === undefined || (held.data !== undefined && sameBytes(wanted.data, held.data)))
-  );
-}
+const sameKey = (a: Element, b: Element): boolean =>
+  sameBytes(a.key, b.key) &&
+  (a.keyEnd === undefined ? b.keyEnd === undefined : b.keyEnd !== undefined && sameBytes(a.keyEnd, b.keyEnd));
+
+const sameElement = (wanted: Element, held: HeldElement): boolean => sameKey(wanted, held) && sameMeaning(wanted, held);
+/** Under the wanted key, but meaning something else. */
+const isStale = (wanted: Element, held: HeldElement): boolean => sameKey(wanted, held) && !sameMeaning(wanted, held);
 
 /** For the way back after a failure: the first error is the one to tell. */
 function quietly(action: () => void): void {

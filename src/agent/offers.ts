@@ -1,6 +1,9 @@
 /** What the DHCP responder may say on a port: all of it from the store, nothing from the packet. */
-import type { PortOffer } from "../addressing/responder.ts";
-import type { Guest, NetworkSpec, NicIdentity } from "../model/resources.ts";
+import { RESPONDER_MAC } from "../addressing/neighbour-answers.ts";
+import type { PortOffer, PortOffer6 } from "../addressing/responder.ts";
+import { macToBytes } from "../model/mac.ts";
+import type { Guest, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
+import { address6Of } from "../plan/desired.ts";
 
 /** undefined when the NIC has no IPv4 address to offer. */
 export function portOffer(guest: Guest, nic: NicIdentity, network: NetworkSpec): PortOffer | undefined {
@@ -22,5 +25,27 @@ export function portOffer(guest: Guest, nic: NicIdentity, network: NetworkSpec):
     search,
     ...(mtu === undefined ? {} : { mtu }),
     routes,
+  };
+}
+
+/** DUID-LL of the responder (RFC 8415 section 11.4). */
+const SERVER_ID = Uint8Array.of(0, 3, 0, 1, ...macToBytes(RESPONDER_MAC));
+
+/** undefined when the network has no IPv6. */
+export function portOffer6(
+  identity: NicIdentity,
+  spec: NicSpec | undefined,
+  network: NetworkSpec,
+): PortOffer6 | undefined {
+  const address = spec === undefined ? undefined : address6Of({ spec, identity }, network);
+  if (address === undefined) return undefined;
+  const { leaseSeconds, dns6, search, domain } = network.addressing;
+  return {
+    mac: identity.mac,
+    address,
+    serverId: SERVER_ID,
+    leaseSeconds,
+    dns: dns6,
+    search: search.length > 0 || domain === undefined ? search : [domain],
   };
 }

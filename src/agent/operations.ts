@@ -3,6 +3,7 @@ import { checkSite } from "../config/check.ts";
 import { toDocument } from "../config/document.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
+import { parseIpv6 } from "../model/ipv6.ts";
 import { keys } from "../model/keys.ts";
 import { type ObjectName, parseObjectName } from "../model/names.ts";
 import type {
@@ -18,7 +19,8 @@ import type { DhcpLease, Kind, Resource } from "../model/resources.ts";
 import { planRemove, planSite } from "../plan/site.ts";
 import { attach, detach, viewOf } from "./attach.ts";
 import type { Core } from "./core.ts";
-import { unboundPorts } from "./ports.ts";
+import { explain } from "./explain.ts";
+import { tellExceptions, unboundPorts } from "./ports.ts";
 
 type Filter = { readonly guest?: string; readonly port?: string };
 
@@ -37,6 +39,7 @@ export function createOperations(core: Core): Operations {
     leases: async ({ network }) =>
       leaseViews(core).filter((lease) => network === undefined || lease.network === network),
     releaseLease: (network, address) => serial(() => releaseLease(core, network, address)),
+    explain: async (question) => explain(core, question),
   };
 }
 
@@ -140,6 +143,8 @@ function guestStatus(core: Core, name: ObjectName): object {
 
 function status(core: Core): StatusView {
   const { parts, mirror, ports, conditions } = core;
+  // Attaching makes no pass.
+  tellExceptions(ports, conditions);
   const standing = conditions.list();
   return {
     host: parts.host,
@@ -171,8 +176,8 @@ function leaseViews(core: Core): readonly LeaseView[] {
 
 async function releaseLease(core: Core, networkText: string, addressText: string): Promise<LeaseView> {
   const network = parseObjectName(networkText);
-  const address = parseIpv4(addressText);
-  const lease = core.mirror.leases.get(`${networkText}/${addressText}`);
+  const address = parseIpv4(addressText) ?? parseIpv6(addressText);
+  const lease = core.mirror.leases.get(`${networkText}/${address}`);
   if (network === undefined || address === undefined || lease === undefined) {
     throw new GuardError("NOT_FOUND", `no lease of ${addressText} on network '${networkText}'`, {
       fields: { network: networkText, address: addressText },

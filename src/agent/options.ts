@@ -7,6 +7,8 @@ export interface AgentOptions {
   readonly portPrefixes: readonly string[];
   /** Only shut unbound ports, then end. */
   readonly loadOnly: boolean;
+  /** Capabilities to be taken for missing. */
+  readonly without: readonly string[];
   readonly logLevel: string;
 }
 

@@ -4,6 +4,7 @@ import type { Attachment } from "../model/resources.ts";
 import { type Desired, desiredHost } from "../plan/desired.ts";
 import { type Core, forget, setPort } from "./core.ts";
 import type { PassResult } from "./enforcer.ts";
+import { tellExceptions } from "./ports.ts";
 
 /** What is known of other programs at the rules. */
 export interface Meddling {
@@ -31,6 +32,7 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   record(core, result, attachments);
   core.conditions.clear("RULES_REFUSED");
   tellFailures(core);
+  tellExceptions(core.ports, core.conditions);
   const changed = loaded || result.changed > 0;
   if (changed) parts.log.info({ changed: result.changed, loaded }, "brought the kernel into line");
   tellRepair(core, meddling, changed);

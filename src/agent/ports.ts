@@ -1,10 +1,12 @@
 /** What became of every attached port, and the views an operator sees of them. */
 import type { Link } from "../kernel/links.ts";
 import type { GuardError } from "../model/errors.ts";
+import type { ConditionCode } from "../model/health.ts";
 import type { InterfaceName, PortPrefix } from "../model/names.ts";
 import type { PortView } from "../model/operations.ts";
 import type { Attachment, NicIdentity } from "../model/resources.ts";
 import type { PortWish } from "../plan/host.ts";
+import type { Conditions } from "./conditions.ts";
 
 export interface PortState {
   readonly attachment: Attachment;
@@ -47,8 +49,15 @@ export function createPorts(): Ports {
   };
 }
 
-export function portView(state: PortState, nic: NicIdentity | undefined): PortView {
+/** What the site says of the port's NIC. */
+export interface NicView {
+  readonly identity: NicIdentity | undefined;
+  readonly addresses6: readonly string[];
+}
+
+export function portView(state: PortState, { identity: nic, addresses6 }: NicView): PortView {
   const { port, ifindex, guest, nic: index, since } = state.attachment;
+  const binding = state.wish?.binding;
   return {
     port,
     ifindex,
@@ -57,6 +66,9 @@ export function portView(state: PortState, nic: NicIdentity | undefined): PortVi
     network: nic?.network ?? "",
     mac: nic?.mac ?? "",
     addresses4: nic?.addresses4 ?? [],
+    addresses6,
+    mode: binding?.observed === true ? "observe" : "enforce",
+    unchecked: binding?.unchecked ?? [],
     state: state.state,
     ...(state.error === undefined ? {} : { why: `${state.error.message} (${state.error.code})` }),
     since,
@@ -73,4 +85,32 @@ export function unboundPorts(links: readonly Link[], ports: Ports, prefixes: rea
     .filter((link) => isGuarded(link.name, prefixes) && ports.byIndex(link.ifindex) === undefined)
     .map((link) => link.name)
     .sort();
+}
+
+/** Names of a condition at most; the table of ports has them all. */
+const NAMED = 8;
+
+function someOf(names: readonly string[]): string {
+  const rest = names.length - NAMED;
+  return names.slice(0, NAMED).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
+}
+
+/** Says what the operator has switched off, for as long as it is. */
+export function tellExceptions(ports: Ports, conditions: Conditions): void {
+  const states = ports.list().flatMap(({ attachment, wish }) => (wish === undefined ? [] : [{ attachment, wish }]));
+  const observed = states.filter(({ wish }) => wish.binding.observed);
+  const unchecked = states.filter(({ wish }) => wish.binding.unchecked.length > 0);
+  const named: readonly (readonly [ConditionCode, readonly string[]])[] = [
+    ["PORTS_OBSERVED", observed.map(({ attachment }) => `${attachment.port} (${attachment.guest})`)],
+    [
+      "LINES_UNCHECKED",
+      unchecked.map(
+        ({ attachment, wish }) => `${attachment.port} (${attachment.guest}): ${wish.binding.unchecked.join(" ")}`,
+      ),
+    ],
+  ];
+  for (const [code, names] of named) {
+    if (names.length === 0) conditions.clear(code);
+    else conditions.raise(code, someOf(names));
+  }
 }

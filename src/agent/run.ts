@@ -3,9 +3,18 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { hostname, release } from "node:os";
 import { pino } from "pino";
+import { probeCapabilities } from "../kernel/capabilities.ts";
 import { openFrames } from "../kernel/frames-netlink.ts";
 import { openLinks } from "../kernel/links-netlink.ts";
 import { openNft } from "../kernel/nft-netlink.ts";
+import {
+  type Capability,
+  capabilities,
+  capabilityViews,
+  parseCapability,
+  shapeOf,
+  without,
+} from "../model/capabilities.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseHostId, parsePortPrefix } from "../model/names.ts";
 import { RESPONDER_MARK } from "../ruleset/parts.ts";
@@ -13,9 +22,11 @@ import { buildSkeleton } from "../ruleset/skeleton.ts";
 import { startServer } from "../server/http.ts";
 import { openEmbeddedStore } from "../store/embedded.ts";
 import { startAgent } from "./agent.ts";
+import type { AgentParts } from "./core.ts";
 import { createEnforcer } from "./enforcer.ts";
 import { currentEpoch } from "./epoch.ts";
 import type { AgentOptions } from "./options.ts";
+import { orShut } from "./unsupported.ts";
 
 /** Everything is read back this often though nothing was heard: what no event tells (forwarding entries) is found by it. */
 const AUDIT_EVERY = 60_000;
@@ -57,14 +68,29 @@ function named(options: AgentOptions): {
   return { host, portPrefixes };
 }
 
+/** @throws USAGE */
+function capabilityNamed(text: string): Capability {
+  const name = parseCapability(text);
+  if (name !== undefined) return name;
+  throw new GuardError("USAGE", `--without ${JSON.stringify(text)} is none of ${capabilities.join(", ")}`);
+}
+
+/** @throws KERNEL_UNSUPPORTED */
+async function lookAtKernel(taken: readonly Capability[]): Promise<AgentParts["kernel"]> {
+  const nft = nftVersion();
+  const found = without(await probeCapabilities(), taken);
+  return { release: release(), nft, shape: shapeOf(found), capabilities: capabilityViews(found) };
+}
+
 /** Runs until SIGTERM or SIGINT. With `loadOnly` the ports are shut by name and that is all: for early boot. @throws GuardError */
 export async function runAgent(options: AgentOptions, version: string): Promise<void> {
   requireRoot();
   const { host, portPrefixes } = named(options);
-  const kernel = { release: release(), nft: nftVersion() };
+  const taken = options.without.map(capabilityNamed);
   const log = pino({ level: options.logLevel, base: { host } });
   const nft = openNft();
   const links = openLinks();
+  const kernel = await orShut({ nft, links, portPrefixes, log }, () => lookAtKernel(taken));
   if (options.loadOnly) {
     const { loaded } = await createEnforcer(nft, links, buildSkeleton(portPrefixes)).ensureSkeleton();
     log.info({ loaded, portPrefixes }, "unbound ports are shut");

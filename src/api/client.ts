@@ -5,6 +5,7 @@ import type {
   ChangeView,
   DropCount,
   DropEvent,
+  ExplainAnswer,
   LeaseView,
   ObjectView,
   Operations,
@@ -142,6 +143,7 @@ export function connect(socket: string): Client {
     drops: (query) => ask<readonly DropCount[]>("drops", { query }),
     followDrops: follow,
     leases: (query) => ask<readonly LeaseView[]>("leases", { query }),
+    explain: (body) => ask<ExplainAnswer>("explain", { body }),
     releaseLease: (network, address) => ask<LeaseView>("releaseLease", { params: { network, address } }),
   };
 }

@@ -24,6 +24,9 @@ const port = z.object({
   network: z.string(),
   mac: z.string(),
   addresses4: z.array(z.string()),
+  addresses6: z.array(z.string()),
+  mode: z.enum(["enforce", "observe"]),
+  unchecked: z.array(z.string()),
   state: z.enum(["applied", "pending", "failed"]),
   why: z.string().optional(),
   since: time,
@@ -43,7 +46,15 @@ const status = z.object({
   portPrefixes: z.array(z.string()),
   ports: z.array(port),
   unbound: z.array(z.string()),
-  kernel: z.object({ release: z.string(), nft: z.string(), guard: z.string() }),
+  kernel: z.object({
+    release: z.string(),
+    nft: z.string(),
+    guard: z.string(),
+    shape: z.string(),
+    capabilities: z.array(
+      z.object({ name: z.string(), has: z.enum(["yes", "no", "untested"]), needed: z.boolean(), says: z.string() }),
+    ),
+  }),
   store: z.object({ kind: z.string(), revision: z.number() }),
 });
 const dropCount = z.object({
@@ -53,6 +64,7 @@ const dropCount = z.object({
   reason,
   packets: z.number(),
   bytes: z.number(),
+  observed: z.boolean(),
 });
 const dropEvent = z.object({
   at: time,
@@ -60,6 +72,7 @@ const dropEvent = z.object({
   guest: z.string().optional(),
   direction,
   reason,
+  observed: z.boolean(),
   frame: z.string(),
 });
 const lease = z.object({
@@ -71,6 +84,19 @@ const lease = z.object({
   state: z.enum(["bound", "released", "declined", "expired"]),
   expiresAt: time,
   hostname: z.string().optional(),
+});
+const explanation = z.object({
+  verdict: z.enum(["pass", "answered", "drop"]),
+  sentence: z.string(),
+  direction,
+  line: z.object({ reason, section: z.number(), says: z.string() }).optional(),
+  object: z.object({ what: z.string(), set: z.string(), key: z.string(), holds: z.boolean() }).optional(),
+  observed: z.boolean(),
+  waived: z.array(reason),
+  answeredBy: z.enum(["dhcp", "neighbours"]).optional(),
+  chains: z.array(z.string()),
+  frame: z.string(),
+  hex: z.string(),
 });
 const dropFilter = z.strictObject({ guest: z.string().optional(), port: z.string().optional() });
 const objectPath = z.object({ kind, name: z.string() });
@@ -151,6 +177,23 @@ export const contract = {
     params: z.object({ network: z.string(), address: z.string() }),
     reply: lease,
     example: { params: { network: "lan0", address: "203.0.113.10" } },
+  },
+  explain: {
+    ...nothing,
+    body: z.strictObject({
+      target: z.string().max(128).describe("a port, or guest, or guest/NIC"),
+      direction: direction.default("from-guest"),
+      phrase: z.string().max(40_000).optional(),
+      frames: z.array(z.string().max(140_000)).max(1000).optional().describe("whole frames in hexadecimal digits"),
+    }),
+    reply: z.object({
+      nic: z.string().optional(),
+      port: z.string().optional(),
+      network: z.string().optional(),
+      notes: z.array(z.string()).describe("what is not known, or was assumed"),
+      frames: z.array(explanation),
+    }),
+    example: { body: { target: "web1", direction: "from-guest", phrase: "arp reply 203.0.113.1 is-at own" } },
   },
   openapi: { ...nothing, reply: z.record(z.string(), z.unknown()), example: {} },
 } as const satisfies Record<RouteId, Exchange>;

@@ -104,6 +104,13 @@ export const routes = {
     summary: "End a lease; the address stays the guest's",
     errors: ["NOT_FOUND", "STORE_UNAVAILABLE"],
   },
+  explain: {
+    method: "POST",
+    path: "/v1/explain",
+    permission: "read",
+    summary: "What would become of frames at a port, by which line of the guard and why; nothing is sent",
+    errors: ["USAGE", "PHRASE_INVALID", "NOT_FOUND"],
+  },
   openapi: {
     method: "GET",
     path: "/v1/openapi.json",

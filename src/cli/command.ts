@@ -1,7 +1,7 @@
 /** What a command is, and how its words are read: help, completion, the reference and the parser all come from these objects. */
 import { parseArgs } from "node:util";
-import { nearest } from "../config/nearest.ts";
 import { GuardError } from "../model/errors.ts";
+import { nearest } from "../model/nearest.ts";
 
 export interface OptionSpec {
   readonly type: "string" | "boolean";
@@ -30,6 +30,7 @@ export interface Io {
   readonly isTerminal: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   readFile(path: string): Promise<string>;
+  readBytes(path: string): Promise<Uint8Array>;
   /** Aborted when the user interrupts. */
   readonly signal: AbortSignal;
 }

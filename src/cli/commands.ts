@@ -4,6 +4,7 @@ import { agentCommand } from "./commands/agent.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { docsCommand } from "./commands/docs.ts";
 import { dropsCommand } from "./commands/drops.ts";
+import { explainCommand } from "./commands/explain.ts";
 import { labCommands } from "./commands/lab.ts";
 import { leaseListCommand, leaseReleaseCommand } from "./commands/lease.ts";
 import { attachCommand, detachCommand, statusCommand } from "./commands/ports.ts";
@@ -19,6 +20,7 @@ export const commands: readonly Command[] = [
   detachCommand,
   statusCommand,
   dropsCommand,
+  explainCommand,
   leaseListCommand,
   leaseReleaseCommand,
   ...labCommands,

@@ -2,6 +2,7 @@
 import { openapi } from "../api/openapi.ts";
 import { type Route, routeIds, routes } from "../api/routes.ts";
 import { describeConfig } from "../config/describe.ts";
+import { type CapabilitySpec, capabilities, capabilityCatalogue, shapeCatalogue } from "../model/capabilities.ts";
 import { errorCatalogue } from "../model/errors.ts";
 import { conditionCatalogue } from "../model/health.ts";
 import { reasonTable } from "../model/reasons.ts";
@@ -57,6 +58,16 @@ function reasonsPage(): string {
   return `# Drop reasons\n\n${GENERATED}The number is the packet mark in the kernel's counters and drop log.\n\n${markdownTable(["reason", "number", "means"], rows)}`;
 }
 
+function kernelPage(): string {
+  const need = { must: "always", readBack: "always; where it cannot be tried, every attach reads it back", may: "no" };
+  const rows = capabilities.map((name) => {
+    const { says, need: how, why, from }: CapabilitySpec = capabilityCatalogue[name];
+    return [`\`${name}\``, says, need[how], why, from];
+  });
+  const shapes = Object.entries(shapeCatalogue).map(([name, says]) => [`\`${name}\``, says]);
+  return `# What the kernel must do\n\n${GENERATED}The agent tries these out at every start, in a transaction that is never committed. Where one that it needs is missing it does not start, leaves the rules of an earlier run alone or shuts the ports it can, and names what is missing. \`vifguard status\` shows what was found.\n\n${markdownTable(["capability", "what", "needed", "why", "from"], rows)}\n## Shapes\n\n${markdownTable(["shape", "how the guard is built"], shapes)}`;
+}
+
 /** File name to text. */
 export function referencePages(): Readonly<Record<string, string>> {
   return {
@@ -65,6 +76,7 @@ export function referencePages(): Readonly<Record<string, string>> {
     "config.md": configPage(),
     "errors.md": errorsPage(),
     "drop-reasons.md": reasonsPage(),
+    "kernel.md": kernelPage(),
     "openapi.json": `${JSON.stringify(openapi(packageVersion()), undefined, 2)}\n`,
   };
 }

@@ -12,7 +12,7 @@ function systemError(error: unknown): GuardError {
 }
 
 function tell(io: Io, words: readonly string[], error: GuardError): void {
-  if (words.includes("json")) {
+  if (words.includes("json") || words.includes("--json")) {
     io.err(`${JSON.stringify({ code: error.code, detail: error.message, hint: error.hint, fields: error.fields })}\n`);
     return;
   }

@@ -1,9 +1,10 @@
 /** What the objects of a site must fulfil together, among themselves and with what exists already. */
 import type { Ipv4Address } from "../model/ipv4.ts";
+import { prefix6Contains } from "../model/ipv6.ts";
 import type { ObjectName } from "../model/names.ts";
-import type { GroupRule, GroupSpec, GuestSpec, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import { suggestion } from "../model/nearest.ts";
+import type { GroupRule, GroupSpec, GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
 import { type Fault, type FieldPath, type Locate, placeText, siteInvalid } from "./faults.ts";
-import { suggestion } from "./nearest.ts";
 import { notAHost, objectFaults, rangesMeet, rangeText } from "./rules.ts";
 
 /** What the store holds; the plan's `HeldSite` fits. */
@@ -131,6 +132,36 @@ function* addressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, use: U
   if (twice !== undefined) yield { field, says: `${address4}: ${twice}` };
 }
 
+/** IPv6 of a NIC, and whatever else it names of addresses that are its alone. */
+function* moreAddressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, use: Use): Iterable<Found> {
+  const field = ["spec", "nics", use.nic];
+  const { prefix6, gateway6 } = network;
+  const wants6 =
+    nic.address6 !== undefined || [...nic.addresses, ...nic.allowedPairs.map(({ what }) => what)].some(isBlock6);
+  if (prefix6 === undefined && wants6)
+    yield { field, says: `names IPv6 addresses, and network '${nic.network}' has no prefix6` };
+  if (prefix6 !== undefined && nic.address6 === undefined && !prefix6.endsWith("/64"))
+    yield {
+      field,
+      says: `needs its address6: only a /64 has room for the identifier of its MAC, and ${prefix6} is none`,
+    };
+  if (prefix6 !== undefined && nic.address6 !== undefined && !prefix6Contains(prefix6, nic.address6))
+    yield { field: [...field, "address6"], says: `${nic.address6} is outside prefix6 ${prefix6}` };
+  const named: readonly (readonly [FieldPath, string])[] = [
+    ...(nic.address6 === undefined ? [] : [[[...field, "address6"], nic.address6] as const]),
+    ...nic.addresses.flatMap((block, n) =>
+      "address" in block ? [[[...field, "addresses", n], block.address] as const] : [],
+    ),
+  ];
+  for (const [at, address] of named) {
+    if (address === gateway6 || address === network.gateway4) yield { field: at, says: `${address} is the gateway` };
+    const twice = again(bench, `${network.wiring.bridge}/${address}`, use, "address4");
+    if (twice !== undefined) yield { field: at, says: `${address}: ${twice}` };
+  }
+}
+
+const isBlock6 = ({ kind }: IpBlock): boolean => kind === "address6" || kind === "prefix6";
+
 function* macFaults(bench: Bench, { mac }: NicSpec, network: NetworkSpec | undefined, use: Use): Iterable<Found> {
   if (mac === undefined) return;
   const field = ["spec", "nics", use.nic, "mac"];
@@ -145,7 +176,10 @@ function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
   if (network === undefined) {
     const says = `there is no network '${nic.network}'${bench.suggest(nic.network, "networks")}`;
     yield { field: [...field, "network"], says };
-  } else yield* addressFaults(bench, nic, network, use);
+  } else {
+    yield* addressFaults(bench, nic, network, use);
+    yield* moreAddressFaults(bench, nic, network, use);
+  }
   yield* macFaults(bench, nic, network, use);
   for (const [n, group] of nic.groups.entries()) {
     if (!bench.groups.has(group)) yield { field: [...field, "groups", n], says: noGroup(bench, group) };

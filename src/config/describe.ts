@@ -53,6 +53,7 @@ function typeText(schema: Schema): string {
   if (inner instanceof z.ZodEnum) return inner.options.join(" | ");
   if (inner instanceof z.ZodLiteral) return [...inner.values].join(" | ");
   if (inner instanceof z.ZodNumber) return numberText(inner);
+  if (inner instanceof z.ZodBoolean) return "true | false";
   return inner instanceof z.ZodObject ? "fields" : "text";
 }
 

@@ -1,6 +1,7 @@
 /** Back from an object to the form a site file has, so that what was read can be shown, kept and applied again. */
+import { ipBlockText } from "../model/ip-block.ts";
 import { unreachable } from "../model/never.ts";
-import type { GroupRule, Kind, NetworkSpec, Resource } from "../model/resources.ts";
+import type { GroupRule, Kind, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
 import { rangeText } from "./rules.ts";
 
 /** Plain JSON: text of it is a site file that `loadSite` reads to the same object. */
@@ -11,6 +12,12 @@ export interface SiteDocument {
 }
 
 const networkForm = (spec: NetworkSpec): object => ({ ...spec, range4: spec.range4.map(rangeText) });
+
+const nicForm = ({ addresses, allowedPairs, ...rest }: NicSpec): object => ({
+  ...rest,
+  addresses: addresses.map(ipBlockText),
+  allowedPairs: allowedPairs.map(({ what, ...pair }) => ({ address: ipBlockText(what), ...pair })),
+});
 
 const ruleForm =
   (peerField: "from" | "to") =>
@@ -26,7 +33,7 @@ export function toDocument(resource: Resource): SiteDocument {
       return { kind, name, spec: { ingress: ingress.map(ruleForm("from")), egress: egress.map(ruleForm("to")) } };
     }
     case "guest":
-      return { kind, name, spec: resource.spec };
+      return { kind, name, spec: { ...resource.spec, nics: resource.spec.nics.map(nicForm) } };
     default:
       return unreachable(kind);
   }

@@ -1,9 +1,9 @@
 /** What zod found, in the operator's words: the value that was written, what the field takes, the nearest known word. */
 import type { z } from "zod";
+import { nearest, suggestion } from "../model/nearest.ts";
 import type { Kind } from "../model/resources.ts";
 import { fieldAt, fieldNames, templateOf } from "./describe.ts";
 import { type FieldPath, fieldText, show } from "./faults.ts";
-import { nearest, suggestion } from "./nearest.ts";
 import { laterFields, laterValues, misplacedFields } from "./schema.ts";
 
 export interface FieldFault {

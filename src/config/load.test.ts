@@ -52,6 +52,8 @@ const network = (spec: string): string => `kind: network\nname: lan0\nspec:\n${s
 const lan = `prefix4: 10.0.0.0/24
 gateway4: 10.0.0.1
 wiring: { kind: bridged, bridge: br0 }`;
+/** What a NIC that names nothing of it is read with. */
+const bare = { addresses: [], allowedPairs: [], roles: [], unchecked: [], rates: {} };
 const guest = (nic: string): string => `kind: guest\nname: web1\nspec:\n  nics:\n    - ${nic}\n`;
 
 describe("a site that is right", () => {
@@ -61,10 +63,12 @@ describe("a site that is right", () => {
       leaseSeconds: 600,
       macScheme: "ip",
       dns: ["203.0.113.2"],
+      dns6: [],
       ntp: [],
       search: [],
       routes: [],
     };
+    const open = { hostServices: [], multicast: [], suppression: true, mode: "enforce", rates: {} };
     expect(loadSite(site, "site.yaml")).toEqual([
       {
         kind: "network",
@@ -73,6 +77,7 @@ describe("a site that is right", () => {
           prefix4: "203.0.113.0/24",
           gateway4: "203.0.113.1",
           range4: [{ first: "203.0.113.10", last: "203.0.113.250" }],
+          ...open,
           wiring: { kind: "bridged", bridge: "br0", uplink: "eth0" },
           addressing,
         },
@@ -96,8 +101,8 @@ describe("a site that is right", () => {
         name: "web1",
         spec: {
           nics: [
-            { network: "lan0", groups: ["web"] },
-            { network: "lan0", mac: "02:00:5e:10:00:01", address4: "203.0.113.99", groups: [] },
+            { network: "lan0", ...bare, groups: ["web"] },
+            { network: "lan0", mac: "02:00:5e:10:00:01", address4: "203.0.113.99", ...bare, groups: [] },
           ],
         },
       },
@@ -124,8 +129,8 @@ describe("a site that is right", () => {
     const text = guest("&nic { network: lan0 }\n    - *nic");
     expect(loadSite(text, "site.yaml")[0]?.spec).toEqual({
       nics: [
-        { network: "lan0", groups: [] },
-        { network: "lan0", groups: [] },
+        { network: "lan0", ...bare, groups: [] },
+        { network: "lan0", ...bare, groups: [] },
       ],
     });
   });
@@ -141,6 +146,110 @@ describe("a site that is right", () => {
   });
 });
 
+describe("the guard's settings", () => {
+  test("of a network", () => {
+    const text = network(
+      `${lan}
+prefix6: 2001:db8:0::/64
+gateway6: FE80::1
+hostServices: [{ protocol: udp, ports: [53, 123] }, { protocol: icmp }, { protocol: 112 }]
+multicast: [224.0.0.18, "ff02::12"]
+suppression: false
+mode: observe
+rates: { arp: 7, bytes: { perSecond: 1000, burst: 9000 } }
+addressing: { kind: managed, dns6: ["2001:db8::53"] }`,
+    );
+    expect(loadSite(text, "site.yaml")[0]?.spec).toMatchObject({
+      prefix6: "2001:db8::/64",
+      gateway6: "fe80::1",
+      hostServices: [
+        { protocol: "udp", ports: [53, 123] },
+        { protocol: "icmp", ports: [] },
+        { protocol: 112, ports: [] },
+      ],
+      multicast: ["224.0.0.18", "ff02::12"],
+      suppression: false,
+      mode: "observe",
+      rates: { arp: { perSecond: 7, burst: 14 }, bytes: { perSecond: 1000, burst: 9000 } },
+      addressing: { dns6: ["2001:db8::53"] },
+    });
+  });
+
+  test("of a NIC", () => {
+    const text = guest(
+      '{ network: lan0, address6: "2001:db8::9", addresses: [10.0.0.9, 10.1.0.0/24, "2001:db8:1::/64"], allowedPairs: [{ address: 10.0.0.99, mac: 00-00-5E-00-01-33 }], roles: [router], unchecked: [dest-mac], mode: enforce, rates: { syn: 5 } }',
+    );
+    expect(loadSite(text, "site.yaml")[0]?.spec).toMatchObject({
+      nics: [
+        {
+          address6: "2001:db8::9",
+          addresses: [
+            { kind: "address4", address: "10.0.0.9" },
+            { kind: "prefix4", prefix: "10.1.0.0/24" },
+            { kind: "prefix6", prefix: "2001:db8:1::/64" },
+          ],
+          allowedPairs: [{ what: { kind: "address4", address: "10.0.0.99" }, mac: "00:00:5e:00:01:33" }],
+          roles: ["router"],
+          unchecked: ["dest-mac"],
+          mode: "enforce",
+          rates: { syn: { perSecond: 5, burst: 10 } },
+        },
+      ],
+    });
+  });
+
+  test.each<[string, string, RegExp]>([
+    ["prefix6 with host bits", "prefix6: 2001:db8::1/64", /spec\.prefix6: .*host bits/],
+    [
+      "prefix6 that is multicast",
+      "prefix6: ff00::/16",
+      /spec\.prefix6: ff00::\/16 meets ff00::\/8, which is multicast/,
+    ],
+    ["prefix6 that is link-local", "prefix6: fe80::/64", /spec\.prefix6: .* is link-local/],
+    ["prefix6 of one address", "prefix6: 2001:db8::1/128", /spec\.prefix6: .* has no room for a guest/],
+    ["gateway6 alone", "gateway6: fe80::1", /spec\.gateway6: goes with prefix6, which is not here/],
+    [
+      "gateway6 that is no router's address",
+      "prefix6: 2001:db8::/64\ngateway6: 2001:db8::1",
+      /spec\.gateway6: .* is not link-local/,
+    ],
+    [
+      "an MTU that IPv6 cannot have",
+      "prefix6: 2001:db8::/64\naddressing: { kind: managed, mtu: 1200 }",
+      /spec\.addressing\.mtu: IPv6 needs 1280 at least, not 1200/,
+    ],
+    ["tcp without ports", "hostServices: [{ protocol: tcp }]", /hostServices\[0\]\.ports: tcp needs its ports/],
+    ["icmp with ports", "hostServices: [{ protocol: icmp, ports: [8] }]", /ports go with tcp or udp, not with icmp/],
+    ["a protocol that is none", "hostServices: [{ protocol: tpc }]", /hostServices\[0\]\.protocol: "tpc"/],
+    ["a group that is none", "multicast: [10.0.0.1]", /spec\.multicast\[0\]: 10\.0\.0\.1 is not a multicast group/],
+    ["a mode that is none", "mode: observ", /spec\.mode: "observ" .*did you mean 'observe'/],
+    ["a share that is none", "rates: { arps: 5 }", /spec\.rates\.arps: there is no such field; did you mean 'arp'/],
+    ["a share of nothing", "rates: { arp: 0 }", /spec\.rates\.arp/],
+    ["a word for a switch", "suppression: maybe", /spec\.suppression: must be/],
+  ])("of a network, wrong: %s", (_, more, words) => {
+    expect(messageOf(network(`${lan}\n${more}`))).toMatch(words);
+  });
+
+  test.each<[string, string, RegExp]>([
+    [
+      "an address nobody has",
+      "addresses: [224.0.0.1]",
+      /nics\[0\]\.addresses\[0\]: 224\.0\.0\.1 is no machine's own address/,
+    ],
+    ["the unspecified address", 'addresses: ["::"]', /addresses\[0\]: :: is no machine's own address/],
+    [
+      "a pair with a group MAC",
+      "allowedPairs: [{ address: 10.0.0.9, mac: 01:00:5e:00:00:01 }]",
+      /allowedPairs\[0\]\.mac: .* group address/,
+    ],
+    ["a pair without address", "allowedPairs: [{ mac: 02:00:5e:00:00:01 }]", /allowedPairs\[0\]\.address: is missing/],
+    ["a role that is none", "roles: [dhcp]", /roles\[0\]: "dhcp"/],
+    ["a line that cannot be switched off", "unchecked: [mac-source]", /unchecked\[0\]: "mac-source"/],
+  ])("of a NIC, wrong: %s", (_, more, words) => {
+    expect(messageOf(guest(`{ network: lan0, ${more} }`))).toMatch(words);
+  });
+});
+
 describe("one fault is one line", () => {
   test.each<[string, string, string]>([
     [
@@ -151,7 +260,7 @@ describe("one fault is one line", () => {
     [
       "a field like no other",
       network(`${lan}\ncolour: red`),
-      "site.yaml:7:3: network lan0: spec.colour: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, wiring, addressing)",
+      "site.yaml:7:3: network lan0: spec.colour: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, wiring, addressing)",
     ],
     [
       "a field beside spec",
@@ -166,7 +275,7 @@ describe("one fault is one line", () => {
     [
       "a key of JavaScript",
       network(`${lan}\n__proto__: {a: 1}`),
-      "site.yaml:7:3: network lan0: spec.__proto__: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, wiring, addressing)",
+      "site.yaml:7:3: network lan0: spec.__proto__: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, wiring, addressing)",
     ],
     [
       "a missing field",
@@ -323,7 +432,7 @@ describe("one fault is one line", () => {
     ],
     [
       "{ protocol: tcp, from: { prefix: 2001:db8::/32 } }",
-      'site.yaml:5:40: group web: spec.ingress[0].from.prefix: "2001:db8::/32": IPv6 is not in this version',
+      'site.yaml:5:40: group web: spec.ingress[0].from.prefix: "2001:db8::/32" is IPv6, and IPv4 is wanted here',
     ],
   ])("of a rule: %s", (text, message) => {
     expect(messageOf(rule(text))).toBe(message);
@@ -343,9 +452,9 @@ describe("what the design names and this version does not do is refused in words
       `site.yaml:7:23: network lan0: spec.addressing.kind: '${kind}' is not in this version; there is: managed`,
     );
   });
-  test("prefix6", () => {
-    expect(messageOf(network(`${lan}\nprefix6: 2001:db8::/64`))).toBe(
-      "site.yaml:7:3: network lan0: spec.prefix6: IPv6 is not in this version; leave the field out",
+  test("range6", () => {
+    expect(messageOf(network(`${lan}\nrange6: [2001:db8::1-2001:db8::2]`))).toBe(
+      "site.yaml:7:3: network lan0: spec.range6: a range of IPv6 addresses is not in this version; leave the field out",
     );
   });
 });

@@ -1,10 +1,10 @@
 /** A site file: its text to validated objects, or one error that tells every fault with its place. */
 import type { z } from "zod";
 import { parseObjectName } from "../model/names.ts";
+import { suggestion } from "../model/nearest.ts";
 import { type Kind, kinds, type Resource } from "../model/resources.ts";
 import { type Fault, type Locate, placeText, show, siteInvalid } from "./faults.ts";
 import { type FieldFault, issueFaults, tidy } from "./issues.ts";
-import { suggestion } from "./nearest.ts";
 import { objectFaults } from "./rules.ts";
 import { documentSchemas, limits } from "./schema.ts";
 import { readYaml, type Written } from "./yaml.ts";

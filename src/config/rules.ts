@@ -1,4 +1,5 @@
 /** What one object must fulfil in itself beyond the form of its fields. */
+import { isIpv6 } from "../model/ip-block.ts";
 import {
   hosts4Bounds,
   type Ipv4Address,
@@ -9,9 +10,28 @@ import {
   prefix4Bounds,
   prefix4Contains,
 } from "../model/ipv4.ts";
+import {
+  type Ipv6Prefix,
+  ipv6FromBytes,
+  isLinkLocal6,
+  isMulticast6,
+  parsePrefix6,
+  prefix6Bounds,
+  prefix6Contains,
+} from "../model/ipv6.ts";
 import { isGroupMac, type MacAddress } from "../model/mac.ts";
 import { unreachable } from "../model/never.ts";
-import type { Addressing, GroupRule, GroupSpec, GuestSpec, NetworkSpec, Resource, Wiring } from "../model/resources.ts";
+import type {
+  Addressing,
+  GroupRule,
+  GroupSpec,
+  GuestSpec,
+  IpBlock,
+  NetworkSpec,
+  NicSpec,
+  Resource,
+  Wiring,
+} from "../model/resources.ts";
 import type { FieldFault } from "./issues.ts";
 
 /** Prefixes no guest network can have, RFC 6890. */
@@ -94,8 +114,59 @@ function* addressingFaults({ routes }: Addressing, prefix4: Ipv4Prefix): Iterabl
   }
 }
 
+/** Prefixes that are no unicast network of anybody's guests (RFC 4291 section 2.4). */
+const SPECIAL6 = [
+  ["::/8", "holds the unspecified, loopback and mapped addresses"],
+  ["fe80::/10", "is link-local: every network has it"],
+  ["ff00::/8", "is multicast"],
+] as const;
+
+function meets6(a: Ipv6Prefix, b: Ipv6Prefix): boolean {
+  const [x, y] = [prefix6Bounds(a), prefix6Bounds(b)];
+  return prefix6Contains(a, ipv6FromBytes(y.first)) || prefix6Contains(b, ipv6FromBytes(x.first));
+}
+
+/** RFC 8200 section 5: guests take no smaller MTU for a link with IPv6. */
+const SMALLEST_MTU6 = 1280;
+
+function* ip6Faults({ prefix6, gateway6, addressing: { mtu } }: NetworkSpec): Iterable<FieldFault> {
+  if (prefix6 !== undefined && mtu !== undefined && mtu < SMALLEST_MTU6)
+    yield { field: ["spec", "addressing", "mtu"], says: `IPv6 needs ${SMALLEST_MTU6} at least, not ${mtu}` };
+  if (prefix6 !== undefined) {
+    for (const [text, why] of SPECIAL6) {
+      const special = parsePrefix6(text);
+      if (special !== undefined && meets6(special, prefix6))
+        yield { field: ["spec", "prefix6"], says: `${prefix6} meets ${text}, which ${why}` };
+    }
+    if (prefix6.endsWith("/128")) yield { field: ["spec", "prefix6"], says: `${prefix6} has no room for a guest` };
+  }
+  if (gateway6 === undefined) return;
+  const field = ["spec", "gateway6"];
+  if (prefix6 === undefined) yield { field, says: "goes with prefix6, which is not here" };
+  if (!isLinkLocal6(gateway6))
+    yield {
+      field,
+      says: `${gateway6} is not link-local: a router is known by its fe80:: address (RFC 4861 section 6.1.2)`,
+    };
+}
+
+function* serviceFaults({ hostServices, multicast }: NetworkSpec): Iterable<FieldFault> {
+  for (const [n, { protocol, ports }] of hostServices.entries()) {
+    const field = ["spec", "hostServices", n, "ports"];
+    const takesPorts = protocol === "tcp" || protocol === "udp";
+    if (takesPorts && ports.length === 0) yield { field, says: `${protocol} needs its ports` };
+    if (!takesPorts && ports.length > 0) yield { field, says: `ports go with tcp or udp, not with ${protocol}` };
+  }
+  for (const [n, group] of multicast.entries()) {
+    const isGroup = isIpv6(group) ? isMulticast6(group) : /^(?:22[4-9]|23\d)\./.test(group);
+    if (!isGroup) yield { field: ["spec", "multicast", n], says: `${group} is not a multicast group` };
+  }
+}
+
 function* networkFaults(spec: NetworkSpec): Iterable<FieldFault> {
   yield* prefixFaults(spec);
+  yield* ip6Faults(spec);
+  yield* serviceFaults(spec);
   const gateway = notAHost(spec.prefix4, spec.gateway4);
   if (gateway !== undefined) yield { field: ["spec", "gateway4"], says: gateway };
   const mac = spec.gatewayMac === undefined ? undefined : notAMac(spec.gatewayMac);
@@ -118,8 +189,32 @@ function* groupFaults(spec: GroupSpec): Iterable<FieldFault> {
   yield* ruleFaults(spec.egress, "egress");
 }
 
+/** Why no guest may ever speak as it. A prefix may be as wide as the operator likes: it says what a router behind the NIC may send. */
+function notASource(block: IpBlock): string | undefined {
+  if (block.kind === "address4" && /^(?:0|127|22[4-9]|23\d|24\d|25[0-5])\./.test(block.address))
+    return `${block.address} is no machine's own address`;
+  if (block.kind === "address6" && (isMulticast6(block.address) || block.address === "::" || block.address === "::1"))
+    return `${block.address} is no machine's own address`;
+  return undefined;
+}
+
+function* sourceFaults({ addresses, allowedPairs }: NicSpec, n: number): Iterable<FieldFault> {
+  for (const [i, block] of addresses.entries()) {
+    const why = notASource(block);
+    if (why !== undefined) yield { field: ["spec", "nics", n, "addresses", i], says: why };
+  }
+  for (const [i, { what, mac }] of allowedPairs.entries()) {
+    const field = ["spec", "nics", n, "allowedPairs", i];
+    const [noSource, noMac] = [notASource(what), mac === undefined ? undefined : notAMac(mac)];
+    if (noSource !== undefined) yield { field: [...field, "address"], says: noSource };
+    if (noMac !== undefined) yield { field: [...field, "mac"], says: noMac };
+  }
+}
+
 function* guestFaults({ nics }: GuestSpec): Iterable<FieldFault> {
-  for (const [n, { mac, groups }] of nics.entries()) {
+  for (const [n, nic] of nics.entries()) {
+    const { mac, groups } = nic;
+    yield* sourceFaults(nic, n);
     const why = mac === undefined ? undefined : notAMac(mac);
     if (why !== undefined) yield { field: ["spec", "nics", n, "mac"], says: why };
     for (const [g, group] of groups.entries()) {

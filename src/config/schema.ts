@@ -1,15 +1,21 @@
 /** The fields of site documents, with their defaults and limits. Nothing else in the program writes a default of theirs. */
 import { z } from "zod";
-import type { GroupRule } from "../model/resources.ts";
+import { defaultRates, type RateName, type Share } from "../model/rates.ts";
+import { type GroupRule, type HostService, roles, uncheckable } from "../model/resources.ts";
 import {
   address4,
+  address6,
   domainName,
   hostname,
+  hostProtocol,
   interfaceName,
+  ipAddress,
+  ipBlock,
   macAddress,
   objectName,
   ports,
   prefix4,
+  prefix6,
   protocol,
   range4,
   type TextForm,
@@ -75,6 +81,11 @@ const addressing = z
         "`ip`: the address decides the MAC, fe:00 and its four octets. `random`: a locally administered MAC, drawn once per NIC.",
       ),
     dns: z.array(parsed(address4, "DNS server.")).max(8).default([]).describe("DNS servers told to guests, in order."),
+    dns6: z
+      .array(parsed(address6, "DNS server."))
+      .max(8)
+      .default([])
+      .describe("The same by DHCPv6 and router advertisement."),
     ntp: z.array(parsed(address4, "NTP server.")).max(8).default([]).describe("NTP servers told to guests."),
     domain: parsed(domainName, "Domain name told to guests.").exactOptional(),
     search: z
@@ -91,6 +102,64 @@ const addressing = z
   })
   .describe("How a guest gets its address and how vifguard knows it.");
 
+const mode = z.enum(["enforce", "observe"]);
+
+/** A number alone is the rate; what may be saved up is then twice that. */
+function share(name: RateName) {
+  const { perSecond, burst } = defaultRates[name];
+  const most = name === "bytes" ? 100_000_000_000 : 10_000_000;
+  const number = z.int().min(1).max(most);
+  return z
+    .union([
+      number,
+      z.strictObject({
+        perSecond: number.describe("How many in a second, over time."),
+        burst: z.int().min(1).max(4_000_000_000).describe("How many at once after a silence."),
+      }),
+    ])
+    .transform(
+      (value): Share =>
+        typeof value === "number" ? { perSecond: value, burst: Math.min(2 * value, 4_000_000_000) } : value,
+    )
+    .register(typeNames, { type: `1-${most} | {perSecond, burst}` })
+    .describe(`${rateTexts[name]} Default: ${perSecond} a second, ${burst} at once.`)
+    .exactOptional();
+}
+
+const rateTexts: Readonly<Record<RateName, string>> = {
+  arp: "ARP packets.",
+  nd: "Neighbour and router solicitations, advertisements.",
+  dhcp: "DHCP and DHCPv6 messages.",
+  multicast: "Multicast packets, IGMP and MLD reports, where multicast is allowed.",
+  syn: "TCP connection attempts.",
+  packets: "Frames of any kind.",
+  bytes: "Octets of IP packets.",
+};
+
+const rates = z
+  .strictObject({
+    arp: share("arp"),
+    nd: share("nd"),
+    dhcp: share("dhcp"),
+    multicast: share("multicast"),
+    syn: share("syn"),
+    packets: share("packets"),
+    bytes: share("bytes"),
+  })
+  .default({})
+  .describe("What one port may send in a second: a number, or {perSecond, burst}. More is dropped and counted.");
+
+const hostService = z
+  .strictObject({
+    protocol: parsedNumber(hostProtocol, "Protocol; icmp means echo requests of both families."),
+    ports: z
+      .array(z.int().min(1).max(65_535))
+      .max(64)
+      .default([])
+      .describe("Ports of the host; tcp and udp need them."),
+  })
+  .transform((service): HostService => service);
+
 const networkSpec = z.strictObject({
   prefix4: parsed(prefix4, "The IPv4 prefix of the network; host bits are zero."),
   gateway4: parsed(address4, "The default gateway, inside the prefix. No guest ever gets this address."),
@@ -103,8 +172,38 @@ const networkSpec = z.strictObject({
     ),
   gatewayMac: parsed(
     macAddress,
-    "When it is named, only this MAC may speak for the gateway's address.",
+    "When it is named, only this MAC may speak for the gateway's addresses.",
   ).exactOptional(),
+  prefix6: parsed(
+    prefix6,
+    "The IPv6 prefix of the network. Without it guests have no IPv6 at all, link-local addresses neither.",
+  ).exactOptional(),
+  gateway6: parsed(
+    address6,
+    "The IPv6 router, by its link-local address. Without it guests are told no default route.",
+  ).exactOptional(),
+  hostServices: z
+    .array(hostService)
+    .max(64)
+    .default([])
+    .describe("What guests may use of the host itself besides ARP, ND and DHCP. Nothing by default."),
+  multicast: z
+    .array(parsed(ipAddress, "Multicast group."))
+    .max(64)
+    .default([])
+    .describe("Groups of both families that guests may join, send to and hear. None by default."),
+  suppression: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Whether the host answers ARP and neighbour solicitations for what it knows, so that they do not leave the port.",
+    ),
+  mode: mode
+    .default("enforce")
+    .describe(
+      "`observe`: everything is judged, counted and logged, nothing dropped. For adopting vifguard on a running host.",
+    ),
+  rates,
   wiring,
   addressing: addressing.prefault({ kind: "managed" }),
 });
@@ -165,6 +264,39 @@ const nic = z.strictObject({
     address4,
     "A fixed address inside the network's prefix; it may lie outside range4. Assigned from range4 without it.",
   ).exactOptional(),
+  address6: parsed(
+    address6,
+    "A fixed IPv6 address inside prefix6. Without it the prefix with the interface identifier of the MAC (EUI-64).",
+  ).exactOptional(),
+  addresses: z
+    .array(parsed(ipBlock, "Address or prefix."))
+    .max(64)
+    .default([])
+    .describe("More addresses of both families, and whole prefixes, that are this NIC's alone."),
+  allowedPairs: z
+    .array(
+      z
+        .strictObject({
+          address: parsed(ipBlock, "Address or prefix."),
+          mac: parsed(macAddress, "The MAC that goes with it; the NIC's own without it.").exactOptional(),
+        })
+        .transform(({ address, ...rest }) => ({ what: address, ...rest })),
+    )
+    .max(64)
+    .default([])
+    .describe("Addresses that other NICs may have as well, such as one that VRRP moves."),
+  roles: z
+    .array(z.enum(roles))
+    .max(2)
+    .default([])
+    .describe("`dhcp-server`: may answer DHCP. `router`: may send router advertisements."),
+  unchecked: z
+    .array(z.enum(uncheckable))
+    .max(uncheckable.length)
+    .default([])
+    .describe("Lines of the contract switched off for this NIC; shown in `status`."),
+  mode: mode.exactOptional().describe("Overrides the network's mode for this NIC."),
+  rates,
   groups: z
     .array(parsed(objectName, "Name of a group."))
     .max(16)
@@ -200,15 +332,8 @@ export const documentSchemas = {
 
 /** Words of the design that a later version will know; an answer of their own, because the operator read them somewhere. */
 export const laterFields: Readonly<Record<string, string>> = {
-  "network.spec.prefix6": "IPv6",
-  "network.spec.gateway6": "IPv6",
-  "network.spec.range6": "IPv6",
-  "network.spec.hostServices": "opening services of the host to guests",
+  "network.spec.range6": "a range of IPv6 addresses",
   "network.spec.wiring.vlan": "a VLAN of the bridge",
-  "guest.spec.nics[].address6": "IPv6",
-  "guest.spec.nics[].addresses4": "more than one address per NIC",
-  "guest.spec.nics[].allowedPairs": "allowed pairs",
-  "guest.spec.nics[].roles": "roles of a NIC",
 };
 export const laterValues: Readonly<Record<string, readonly string[]>> = {
   "network.spec.wiring.kind": ["routed", "brouted", "transport", "nat"],
@@ -219,4 +344,6 @@ export const laterValues: Readonly<Record<string, readonly string[]>> = {
 export const misplacedFields: Readonly<Record<string, string>> = {
   "group.spec.ingress[].to": "from",
   "group.spec.egress[].from": "to",
+  "guest.spec.nics[].addresses4": "addresses",
+  "guest.spec.nics[].addresses6": "addresses",
 };

@@ -1,4 +1,5 @@
 /** Text of a site file to branded values: what was asked for, and in words what is wrong with what was written. */
+import { parseIp, parseIpBlock } from "../model/ip-block.ts";
 import {
   type Ipv4Address,
   type Ipv4Prefix,
@@ -10,11 +11,20 @@ import {
   parsePrefix4,
   parseRange4,
 } from "../model/ipv4.ts";
+import {
+  type Ipv6Address,
+  type Ipv6Prefix,
+  ipv6FromBytes,
+  ipv6ToBytes,
+  parseIpv6,
+  parsePrefix6,
+  prefix6Bounds,
+} from "../model/ipv6.ts";
 import { type MacAddress, parseMac } from "../model/mac.ts";
 import { type InterfaceName, type ObjectName, parseInterfaceName, parseObjectName } from "../model/names.ts";
-import type { GroupRule } from "../model/resources.ts";
+import { suggestion } from "../model/nearest.ts";
+import type { GroupRule, HostService, IpBlock } from "../model/resources.ts";
 import { show } from "./faults.ts";
-import { suggestion } from "./nearest.ts";
 
 /** How one kind of text is read. `explain` is asked only about text that `parse` refused. */
 export interface TextForm<T> {
@@ -33,9 +43,44 @@ const form = <T>(type: string, parse: (text: string) => T | undefined, rule: str
 /** A form of IPv4 text: IPv6 gets its own answer. */
 function form4<T>(base: TextForm<T>): TextForm<T> {
   const explain = (text: string): string =>
-    text.includes(":") ? `${show(text)}: IPv6 is not in this version` : base.explain(text);
+    text.includes(":") ? `${show(text)} is IPv6, and IPv4 is wanted here` : base.explain(text);
   return { ...base, explain };
 }
+
+export const address6: TextForm<Ipv6Address> = form(
+  "IPv6 address",
+  parseIpv6,
+  "an IPv6 address such as 2001:db8:66::10",
+);
+
+export const prefix6: TextForm<Ipv6Prefix> = {
+  type: "IPv6 prefix",
+  parse: parsePrefix6,
+  explain: (text) => {
+    const [head = "", length = ""] = text.split("/");
+    const address = parseIpv6(head);
+    const masked = address === undefined ? undefined : maskedPrefix6(address, length);
+    if (masked !== undefined) return `${show(text)} has host bits set; did you mean '${masked}'?`;
+    return `${show(text)} is not an IPv6 prefix such as 2001:db8:66::/64`;
+  },
+};
+
+function maskedPrefix6(address: Ipv6Address, length: string): string | undefined {
+  if (!/^\d{1,3}$/.test(length) || Number(length) > 128) return undefined;
+  const whole = parsePrefix6(`::/${length}`);
+  if (whole === undefined) return undefined;
+  const { last } = prefix6Bounds(whole);
+  const bytes = ipv6ToBytes(address).map((byte, i) => byte & ~(last[i] ?? 0));
+  return `${ipv6FromBytes(bytes)}/${Number(length)}`;
+}
+
+export const ipAddress: TextForm<Ipv4Address | Ipv6Address> = form("IP address", parseIp, "an IPv4 or IPv6 address");
+
+export const ipBlock: TextForm<IpBlock> = form(
+  "IP address or prefix",
+  parseIpBlock,
+  "an IPv4 or IPv6 address, or a prefix without host bits such as 203.0.113.64/28",
+);
 
 export const objectName: TextForm<ObjectName> = form(
   "name",
@@ -147,4 +192,15 @@ export const protocol: TextForm<Protocol> = {
   parse: parseProtocol,
   explain: (text) =>
     `${show(text)} is not tcp, udp, icmp, icmpv6 or a protocol number 0-255${suggestion(text, PROTOCOL_NAMES)}`,
+};
+
+function parseHostProtocol(text: string): HostService["protocol"] | undefined {
+  const known = parseProtocol(text);
+  return known === "icmpv6" ? "icmp" : known;
+}
+
+export const hostProtocol: TextForm<HostService["protocol"]> = {
+  type: "tcp | udp | icmp | 0-255",
+  parse: parseHostProtocol,
+  explain: (text) => `${show(text)} is not tcp, udp, icmp or a protocol number 0-255`,
 };

@@ -54,19 +54,16 @@ function subscribeGroup(group: number): number {
  * in the netdev family (nfnetlink_log.c tells it for bridges only): such a frame comes without it.
  */
 function wholeFrame(fields: ReadonlyMap<number, Uint8Array>): Uint8Array | undefined {
-  const payload = fields.get(NFULA.PAYLOAD);
+  // A frame that is nothing but its header has no payload to hand over.
+  const payload = fields.get(NFULA.PAYLOAD) ?? new Uint8Array();
   const header = fields.get(NFULA.HWHEADER);
-  if (payload === undefined) return undefined;
   // On egress the payload begins with the header itself.
-  if (header === undefined || header.length < ETHERNET || startsWith(payload, header)) return payload.slice();
+  if (fields.has(NFULA.IFINDEX_OUTDEV)) return payload.slice();
+  if (header === undefined || header.length < ETHERNET) return undefined;
   const frame = new Uint8Array(ETHERNET + payload.length);
   frame.set(header.subarray(0, ETHERNET));
   frame.set(payload, ETHERNET);
   return frame;
-}
-
-function startsWith(bytes: Uint8Array, head: Uint8Array): boolean {
-  return bytes.length >= ETHERNET && head.subarray(0, ETHERNET).every((byte, i) => byte === bytes[i]);
 }
 
 function readFrames(bytes: Uint8Array): readonly LoggedFrame[] {

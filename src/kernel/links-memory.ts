@@ -7,6 +7,8 @@ export interface MemoryLinks extends Links {
   /** What `ip link add` would do; answers the new index, never one used before. */
   add(name: string, kind?: string): number;
   remove(ifindex: number): void;
+  /** What `ip address add` would do. */
+  addAddress(ifindex: number, address: Uint8Array): void;
 }
 
 /** As the kernel sets a new bridge port up (br_add_if). */
@@ -21,6 +23,8 @@ const newPort: BridgePortFlags = {
 export function memoryLinks(): MemoryLinks {
   const links = new Map<number, Link>();
   const fdb = new Map<string, FdbEntry>();
+  const addresses = new Map<string, number>();
+  const isLinkLocal = (address: Uint8Array): boolean => address[0] === 0xfe && address.length === 16;
   const watchers = new Set<(event: LinkEvent) => void>();
   let next = 1;
   const entryText = ({ ifindex, mac }: FdbEntry): string => `${ifindex}/${mac}`;
@@ -67,6 +71,11 @@ export function memoryLinks(): MemoryLinks {
     deleteFdb: (entry) => {
       fdb.delete(entryText(entry));
     },
+    isOwnAddress: (address, ifindex) => {
+      const holder = addresses.get(address.join("."));
+      return isLinkLocal(address) ? holder === ifindex : holder !== undefined;
+    },
+    addAddress: (ifindex, address) => void addresses.set(address.join("."), ifindex),
     watch: (event) => {
       watchers.add(event);
       return {

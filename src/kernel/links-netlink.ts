@@ -17,7 +17,16 @@ import {
 } from "./netlink-message.ts";
 
 const NETLINK_ROUTE = 0;
-const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, SETLINK: 19, NEWNEIGH: 28, DELNEIGH: 29, GETNEIGH: 30 } as const;
+const RTM = {
+  NEWLINK: 16,
+  DELLINK: 17,
+  GETLINK: 18,
+  SETLINK: 19,
+  NEWNEIGH: 28,
+  DELNEIGH: 29,
+  GETNEIGH: 30,
+  GETROUTE: 26,
+} as const;
 const RTNLGRP_LINK = 1;
 const AF_BRIDGE = 7;
 const IFF_UP = 1;
@@ -28,6 +37,16 @@ const NDA = { LLADDR: 2, MASTER: 9, VLAN: 5 } as const;
 const NUD_PERMANENT = 0x80;
 const NUD_NOARP = 0x40;
 const NTF_MASTER = 0x04;
+const AF = { INET: 2, INET6: 10 } as const;
+const RTA = { DST: 1, OIF: 4 } as const;
+/** linux/rtnetlink.h: local, broadcast, anycast. */
+const OWN_ROUTES: readonly number[] = [2, 3, 4];
+/** Where rtm_type stands in struct rtmsg. */
+const ROUTE_TYPE = 7;
+
+/** fe80::/10 */
+const isLinkLocal = (address: Uint8Array): boolean =>
+  address.length === 16 && address[0] === 0xfe && ((address[1] ?? 0) & 0xc0) === 0x80;
 
 /** ifinfomsg: family, pad, type, index, flags, change. */
 function linkHeader(family: number, ifindex = 0, flags = 0, change = 0): Uint8Array {
@@ -153,6 +172,19 @@ export function openLinks(options: LinksOptions = {}): Links {
     return entries.map(({ entry }) => entry).filter((entry) => ifindex === undefined || entry.ifindex === ifindex);
   }
 
+  /** Any refusal means that there is no way there, so it is not the host. */
+  function isOwnAddress(address: Uint8Array, ifindex: number): boolean {
+    const header = new Uint8Array(12);
+    header[0] = address.length === 4 ? AF.INET : AF.INET6;
+    header[1] = address.length * 8;
+    const { message } = socket.ask((w, sequence) => {
+      w.begin(RTM.GETROUTE, NLM_F.REQUEST | NLM_F.ACK, sequence, header).attribute(RTA.DST, address);
+      if (isLinkLocal(address)) w.u32(RTA.OIF, ifindex);
+      w.finish();
+    });
+    return message !== undefined && OWN_ROUTES.includes(message.body[ROUTE_TYPE] ?? 0);
+  }
+
   /** Bridges tell of their ports in messages of their own; the interface itself is then read again, whole. */
   function eventOf(message: Message): LinkEvent | undefined {
     const ofBridge = message.body[0] === AF_BRIDGE;
@@ -211,6 +243,7 @@ export function openLinks(options: LinksOptions = {}): Links {
           writer.begin(RTM.DELNEIGH, flags, sequence, neighbourHeader(ifindex)).attribute(NDA.LLADDR, macToBytes(mac)),
         ERRNO.ENOENT,
       ),
+    isOwnAddress,
     watch,
     close: () => socket.close(),
   };

@@ -54,6 +54,11 @@ export interface Links {
   addFdb(entry: FdbEntry): void;
   /** A missing entry is fine. */
   deleteFdb(entry: FdbEntry): void;
+  /**
+   * Whether a packet for this IPv4 or IPv6 address that came in on the interface would be the host's own: local, broadcast or anycast by its
+   * routing tables now, as `fib daddr type` of nf_tables has it. Link-local addresses are those of that interface.
+   */
+  isOwnAddress(address: Uint8Array, ifindex: number): boolean;
   watch(event: (event: LinkEvent) => void): { close(): void };
   close(): void;
 }

@@ -119,6 +119,11 @@ export class MessageWriter {
   be32(type: number, value: number): this {
     return this.number(type, value, false);
   }
+  be64(type: number, value: bigint): this {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, value, false);
+    return this.attribute(type, bytes);
+  }
   private number(type: number, value: number, little: boolean): this {
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setUint32(0, value >>> 0, little);

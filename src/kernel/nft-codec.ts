@@ -10,10 +10,11 @@ import {
   readBe64,
   readString,
 } from "./netlink-message.ts";
-import type { Element, Family, HeldElement, HeldPortChain, PortChain, SetRef } from "./nft.ts";
+import type { Element, ElementLimit, Family, HeldElement, HeldPortChain, PortChain, SetRef } from "./nft.ts";
 
 const SUBSYSTEM = 10 << 8;
 export const NFT_MSG = {
+  NEWTABLE: 0,
   GETTABLE: 1,
   NEWCHAIN: 3,
   GETCHAIN: 4,
@@ -32,6 +33,7 @@ const NF = { DROP: 0, ACCEPT: 1 } as const;
 const NFT_JUMP = -3;
 /** One message's nested list is limited by its 16-bit length. */
 const LIST_BYTES = 60_000;
+const LIMIT_BYTES = 76;
 
 const typeOf = (message: number): number => SUBSYSTEM | message;
 export const messageOf = (type: number): number => type & 0xff;
@@ -55,11 +57,28 @@ function writeElement(writer: MessageWriter, element: Element): void {
     writeData(writer, 1, element.key);
     if (element.keyEnd !== undefined) writeData(writer, 10, element.keyEnd);
     if (element.data !== undefined) writeData(writer, 2, element.data);
+    if (element.limit !== undefined) writeLimit(writer, element.limit);
+  });
+}
+
+const LIMIT_TYPE = { packets: 0, bytes: 1 } as const;
+
+/** NFTA_SET_ELEM_EXPR 7 with a `limit` expression: rate 1, unit 2 (seconds), burst 3, type 4, flags 5. */
+function writeLimit(writer: MessageWriter, { unit, perSecond, burst }: ElementLimit): void {
+  writer.nest(7, () => {
+    writer.string(1, "limit");
+    writer.nest(2, () => {
+      writer.be64(1, BigInt(perSecond)).be64(2, 1n).be32(3, burst).be32(4, LIMIT_TYPE[unit]).be32(5, 0);
+    });
   });
 }
 
 const bytesOf = (element: Element): number =>
-  48 + element.key.length + (element.keyEnd?.length ?? 0) + (element.data?.length ?? 0);
+  48 +
+  element.key.length +
+  (element.keyEnd?.length ?? 0) +
+  (element.data?.length ?? 0) +
+  (element.limit === undefined ? 0 : LIMIT_BYTES);
 
 /** Splits a list so that each part fits one message. */
 export function* portions(elements: readonly Element[]): Iterable<readonly Element[]> {
@@ -113,6 +132,35 @@ export function writeChain(writer: MessageWriter, flags: number, sequence: numbe
     writer.nest(4, () => writer.string(1, chain.device));
   });
   writer.be32(5, NF.DROP).string(7, "filter").finish();
+}
+
+export function writeTable(
+  writer: MessageWriter,
+  flags: number,
+  sequence: number,
+  family: Family,
+  table: string,
+): void {
+  writer.begin(typeOf(NFT_MSG.NEWTABLE), NLM_F.REQUEST | NLM_F.CREATE | flags, sequence, header(FAMILY[family]));
+  writer.string(1, table).be32(2, 0).finish();
+}
+
+/** An ingress chain for all devices whose name begins so: NFTA_HOOK_DEVS (4) with NFTA_DEVICE_PREFIX (2), from Linux 6.17 on. */
+export function writePrefixChain(
+  writer: MessageWriter,
+  flags: number,
+  sequence: number,
+  table: string,
+  chain: string,
+  prefix: string,
+): void {
+  writer.begin(typeOf(NFT_MSG.NEWCHAIN), NLM_F.REQUEST | NLM_F.CREATE | flags, sequence, header(FAMILY.netdev));
+  writer.string(1, table).string(3, chain);
+  writer.nest(4, () => {
+    writer.be32(1, HOOK.ingress).be32(2, 0);
+    writer.nest(4, () => writer.string(2, prefix));
+  });
+  writer.be32(5, NF.ACCEPT).string(7, "filter").finish();
 }
 
 /** The one rule of a port chain: an `immediate` verdict that jumps. */
@@ -172,19 +220,34 @@ function value(nest: Uint8Array | undefined): Uint8Array | undefined {
   return nest === undefined ? undefined : attributeMap(nest).get(1);
 }
 
-/** The counter of an element: alone in EXPR (7) or in a list (EXPRESSIONS, 11). */
-function counterOf(fields: ReadonlyMap<number, Uint8Array>): { packets: bigint; bytes: bigint } {
+/** The data of an element's expression of this name: alone in EXPR (7) or in a list (EXPRESSIONS, 11). */
+function expressionOf(
+  fields: ReadonlyMap<number, Uint8Array>,
+  name: string,
+): ReadonlyMap<number, Uint8Array> | undefined {
   const list = fields.get(11);
   const candidates = [fields.get(7), ...(list === undefined ? [] : [...attributes(list)].map((a) => a.value))];
   for (const candidate of candidates) {
     if (candidate === undefined) continue;
     const expression = attributeMap(candidate);
     const data = expression.get(2);
-    if (readString(expression.get(1)) !== "counter" || data === undefined) continue;
-    const counter = attributeMap(data);
-    return { bytes: readBe64(counter.get(1)), packets: readBe64(counter.get(2)) };
+    if (readString(expression.get(1)) === name && data !== undefined) return attributeMap(data);
   }
-  return { packets: 0n, bytes: 0n };
+  return undefined;
+}
+
+function counterOf(fields: ReadonlyMap<number, Uint8Array>): { packets: bigint; bytes: bigint } {
+  const counter = expressionOf(fields, "counter");
+  return counter === undefined
+    ? { packets: 0n, bytes: 0n }
+    : { bytes: readBe64(counter.get(1)), packets: readBe64(counter.get(2)) };
+}
+
+function limitOf(fields: ReadonlyMap<number, Uint8Array>): { readonly limit?: ElementLimit } {
+  const limit = expressionOf(fields, "limit");
+  if (limit === undefined) return {};
+  const unit = readBe32(limit.get(4)) === LIMIT_TYPE.bytes ? "bytes" : "packets";
+  return { limit: { unit, perSecond: Number(readBe64(limit.get(1))), burst: readBe32(limit.get(3)) ?? 0 } };
 }
 
 export function readElements(message: Message): readonly HeldElement[] {
@@ -201,6 +264,7 @@ export function readElements(message: Message): readonly HeldElement[] {
         key,
         ...(keyEnd === undefined ? {} : { keyEnd }),
         ...(data === undefined ? {} : { data }),
+        ...limitOf(fields),
         ...counterOf(fields),
       },
     ];

@@ -16,6 +16,15 @@ export interface Element {
   /** End of the range (NFTA_SET_ELEM_KEY_END), on concatenated sets with `flags interval` only. */
   readonly keyEnd?: Uint8Array;
   readonly data?: Uint8Array;
+  /** The element's own token bucket, on sets declared with `limit`. */
+  readonly limit?: ElementLimit;
+}
+
+/** Tokens (frames or octets) that come in a second, and how many can be saved up. */
+export interface ElementLimit {
+  readonly unit: "packets" | "bytes";
+  readonly perSecond: number;
+  readonly burst: number;
 }
 
 /** An element read back, with the packet and byte counts of its counter if it has one. */

@@ -3,7 +3,7 @@ import { type Ipv4Address, type Ipv4Prefix, ipv4FromNumber, prefix4Bounds } from
 import { BROADCAST_MAC, type MacAddress } from "../model/mac.ts";
 import type { Reason } from "../model/reasons.ts";
 import { ALL, ANY, arp, dhcp, ethernet, ip4, join, NO_MAC, text, u16, udp } from "./forge.ts";
-import type { Party } from "./topology.ts";
+import type { HostParty, Party } from "./topology.ts";
 
 /** Who lies, about whom, to whom. */
 export interface AttackContext {
@@ -13,6 +13,8 @@ export interface AttackContext {
   readonly neighbour: Party;
   /** Another guest: whom the liar pretends to be. */
   readonly victim: Party;
+  /** The machine that the guests run on. */
+  readonly host: HostParty;
   readonly prefix4: Ipv4Prefix;
   /** Differs from build to build, and goes into identifications and payloads: no frame is taken for an earlier one. */
   readonly serial: number;
@@ -26,6 +28,8 @@ export interface Control {
   readonly build: Build;
   /** Set when the frame itself may stop at the host: an answer like this to the sender proves that it passed. */
   readonly answer?: (context: AttackContext, frame: Uint8Array) => boolean;
+  /** What an honest sender says before this, so that it knows whom it speaks to. */
+  readonly first?: Control;
 }
 
 export interface Attack {
@@ -37,12 +41,14 @@ export interface Attack {
   readonly reason: Reason | undefined;
   readonly build: Build;
   readonly control: Control;
+  /** Where it gets to when nothing guards, if not to another box of the LAN: the host alone, or nowhere because no bridge forwards it. */
+  readonly arrivesAt?: "host" | "nowhere";
 }
 
 export const ETHER = { ip: 0x0800, arp: 0x0806, ip6: 0x86dd } as const;
-export const PROTOCOL = { icmp: 1, igmp: 2, udp: 17 } as const;
+export const PROTOCOL = { icmp: 1, igmp: 2, tcp: 6, udp: 17 } as const;
 /** RFC 863: whoever gets it throws it away. */
-const DISCARD = 9;
+export const DISCARD = 9;
 
 export function payloadOf(context: AttackContext): Uint8Array {
   return text(`vifguard lab ${context.serial}`);
@@ -112,7 +118,7 @@ export function discover(
   return ethernet(BROADCAST_MAC, context.self.mac, ETHER.ip, packet);
 }
 
-function isEqual(frame: Uint8Array, offset: number, bytes: ArrayLike<number>): boolean {
+export function isEqual(frame: Uint8Array, offset: number, bytes: ArrayLike<number>): boolean {
   return Array.from(bytes).every((byte, i) => frame[offset + i] === byte);
 }
 

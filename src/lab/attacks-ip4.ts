@@ -167,7 +167,7 @@ export const ip4Attacks: readonly Attack[] = [
   attack("igmp-report", "joins a group, so that its traffic comes here", "multicast", (c) => [
     igmpTo(c, MDNS, igmp(0x16, [224, 0, 0, 251])),
   ]),
-  attack("igmp-router-alert", "joins a group with the router alert option", "ip4-shape", (c) => [
+  attack("igmp-router-alert", "joins a group with the router alert option", "multicast", (c) => [
     igmpTo(c, MDNS, igmp(0x16, [224, 0, 0, 251]), ROUTER_ALERT),
   ]),
 ];

@@ -2,23 +2,23 @@
 import { describe, expect, test } from "vitest";
 import { macToBytes } from "../model/mac.ts";
 import { type Reason, reasonTable } from "../model/reasons.ts";
+import { toHex } from "../packet/hex.ts";
 import type { Attack, AttackContext } from "./attack.ts";
 import { attackNamed, attacks, demoLies } from "./attacks.ts";
 import { checksum, u16 } from "./forge.ts";
-import { toHex } from "./hex.ts";
 import { planLab } from "./topology.ts";
 
-const { gateway, neighbour, prefix4, guests } = planLab({ name: "x", guests: 2, nic: "veth" });
+const { gateway, neighbour, host, prefix4, guests } = planLab({ name: "x", guests: 2, nic: "veth" });
 
 function contextOf(serial: number): AttackContext {
   const [self, victim] = guests;
   if (self === undefined || victim === undefined) throw new TypeError("two guests");
-  return { self, victim, gateway, neighbour, prefix4, serial };
+  return { self, victim, gateway, neighbour, host, prefix4, serial };
 }
 
 const context = contextOf(7);
 
-/** The lines of the contract that this table is about: Ethernet, ARP, IPv4 and DHCPv4, and IPv6 while it is shut. */
+/** The lines of the contract that this table is about: all that judge one frame by itself. Rates and policy have their own tests. */
 const lines: readonly Reason[] = [
   "mac-source",
   "vlan",
@@ -33,6 +33,12 @@ const lines: readonly Reason[] = [
   "broadcast",
   "multicast",
   "ip6-source",
+  "nd",
+  "ra",
+  "ip6-shape",
+  "dest-mac",
+  "host",
+  "tunnel",
 ];
 
 describe("the table", () => {

@@ -1,4 +1,4 @@
-/** The table of lies, from the outer frame inwards. */
+/** The table of lies: from the outer frame inwards, then where frames go to. */
 import { GuardError } from "../model/errors.ts";
 import type { Attack } from "./attack.ts";
 import { arpAttacks } from "./attacks-arp.ts";
@@ -6,6 +6,8 @@ import { dhcpAttacks } from "./attacks-dhcp.ts";
 import { ethernetAttacks } from "./attacks-ethernet.ts";
 import { ip4Attacks } from "./attacks-ip4.ts";
 import { ip6Attacks } from "./attacks-ip6.ts";
+import { macAttacks } from "./attacks-mac.ts";
+import { ndAttacks } from "./attacks-nd.ts";
 
 export const attacks: readonly Attack[] = [
   ...ethernetAttacks,
@@ -13,6 +15,8 @@ export const attacks: readonly Attack[] = [
   ...ip4Attacks,
   ...dhcpAttacks,
   ...ip6Attacks,
+  ...ndAttacks,
+  ...macAttacks,
 ];
 
 /** The ten that the demonstration shows: one of every kind an operator asks for. */

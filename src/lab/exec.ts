@@ -4,11 +4,13 @@ import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GuardError } from "../model/errors.ts";
+import { patience } from "./patience.ts";
 
 export interface ExecOptions {
   /** Name under /run/netns; without it the process runs where we are. */
   readonly netns?: string;
   readonly stdin?: string;
+  /** On a usual machine; a slow one gets more. */
   readonly timeoutMs?: number;
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -39,8 +41,9 @@ export interface Piped extends Running {
 // An empty environment loses PATH, and on Debian root's PATH may lack sbin under su.
 const TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_TIMEOUT_MS = 15_000;
+const limitOf = ({ timeoutMs = DEFAULT_TIMEOUT_MS }: ExecOptions): number => patience(timeoutMs);
 const MAX_OUTPUT = 16 * 1024 * 1024;
-const KILL_AFTER_MS = 2_000;
+const KILL_AFTER_MS = patience(2_000);
 
 /** The command as it is really run, for messages and for `spawn`. */
 export function commandLine(argv: readonly string[], netns?: string): readonly string[] {
@@ -79,7 +82,7 @@ function collect(stream: Readable | null): () => string {
 }
 
 // A daemon that the program leaves behind may hold the pipes open: do not wait for it longer than this.
-const DRAIN_MS = 250;
+const DRAIN_MS = patience(250);
 
 /** Runs to the end and answers whatever the status is. @throws COMMAND_FAILED when it cannot be started */
 export async function exec(argv: readonly string[], options: ExecOptions = {}): Promise<Finished> {
@@ -90,7 +93,7 @@ export async function exec(argv: readonly string[], options: ExecOptions = {}): 
   const timer = setTimeout(() => {
     timedOut = true;
     signalGroup(child, "SIGKILL");
-  }, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  }, limitOf(options));
   const closed = new Promise((resolve) => child.once("close", resolve));
   try {
     const exited = once(child, "exit");
@@ -111,7 +114,7 @@ export async function exec(argv: readonly string[], options: ExecOptions = {}): 
 /** Runs to the end; its standard output. @throws COMMAND_FAILED with what it said, when the status is not 0 */
 export async function must(argv: readonly string[], options: ExecOptions = {}): Promise<string> {
   const done = await exec(argv, options);
-  if (done.timedOut) throw failed(argv, options, `no end after ${options.timeoutMs ?? DEFAULT_TIMEOUT_MS} ms`);
+  if (done.timedOut) throw failed(argv, options, `no end after ${limitOf(options)} ms`);
   if (done.status !== 0)
     throw failed(argv, options, `status ${done.status}: ${(done.stderr || done.stdout).trim().slice(-2000)}`);
   return done.stdout;

@@ -143,19 +143,3 @@ export function dhcp(fields: Bootp): Uint8Array {
   );
   return join(message, new Uint8Array(Math.max(0, 300 - message.length)));
 }
-
-/** RFC 8200 section 3. */
-export function ip6(from: Uint8Array, to: Uint8Array, next: number, hopLimit: number, payload: Uint8Array): Uint8Array {
-  return join([0x60, 0, 0, 0], u16(payload.length), [next, hopLimit], from, to, payload);
-}
-
-/** With the checksum over the pseudo header (RFC 4443 section 2.3) in octets 2 and 3. */
-export function icmp6(from: Uint8Array, to: Uint8Array, message: Uint8Array): Uint8Array {
-  return patched(message, 2, u16(checksum(join(from, to, u32(message.length), [0, 0, 0, 58], message))));
-}
-
-/** fe80::/64 with the interface identifier of the MAC (RFC 4291 appendix A). */
-export function linkLocal(mac: MacAddress): Uint8Array {
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = macToBytes(mac);
-  return Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f);
-}

@@ -2,17 +2,20 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { execPath } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "../api/client.ts";
 import { GuardError } from "../model/errors.ts";
 import { type MacAddress, parseMac } from "../model/mac.ts";
-import { type Reason, reasonTable } from "../model/reasons.ts";
+import type { DropCount } from "../model/operations.ts";
+import type { Direction, Reason } from "../model/reasons.ts";
 import { builtFile } from "./built.ts";
 import { exec, must } from "./exec.ts";
+import { patience } from "./patience.ts";
 import type { Lab } from "./raise.ts";
 import type { LabAgent } from "./state.ts";
-import type { GuestBox, Topology } from "./topology.ts";
+import { GATEWAY6, type GuestBox, type Topology } from "./topology.ts";
 import type { Counts } from "./trial.ts";
 
-const START_MS = 20_000;
+const START_MS = patience(20_000);
 const POLL_MS = 100;
 
 function agentOf(lab: Lab): LabAgent {
@@ -49,13 +52,15 @@ export async function startAgent(lab: Lab): Promise<LabAgent> {
 
 /** The sample site: one network, every guest with the address that the topology gives it. */
 function siteOf(topology: Topology): string {
-  const { prefix4, gateway, neighbour, guests } = topology;
+  const { prefix4, prefix6, gateway, neighbour, guests } = topology;
   const network = [
     "kind: network",
     "name: lan0",
     "spec:",
     `  prefix4: ${prefix4}`,
     `  gateway4: ${gateway.address}`,
+    `  prefix6: ${prefix6}`,
+    `  gateway6: ${GATEWAY6}`,
     `  range4: [${guests[0]?.address}-${prefix4.replace(/\.0\/24$/, ".250")}]`,
     "  wiring: { kind: bridged, bridge: br0, uplink: eth0 }",
     `  addressing: { kind: managed, leaseSeconds: 3600, dns: [${neighbour.address}], macScheme: ip }`,
@@ -92,23 +97,15 @@ export async function attachGuest(lab: Lab, agent: LabAgent, guest: GuestBox): P
   return mac;
 }
 
-function isReason(text: string): text is Reason {
-  return text in reasonTable;
-}
-
-/** `drops -o json`, summed over what a port's guest sent. */
-export function parseCounts(json: string, port: string): Counts {
-  const rows: unknown = JSON.parse(json);
+/** Summed by reason, observed or not. */
+export function sumCounts(rows: readonly DropCount[], direction: Direction = "from-guest"): Counts {
   const counts = new Map<Reason, number>();
-  for (const row of Array.isArray(rows) ? rows : []) {
-    const fields = new Map<string, unknown>(Object.entries(row));
-    const reason = String(fields.get("reason"));
-    if (fields.get("port") !== port || fields.get("direction") !== "from-guest" || !isReason(reason)) continue;
-    counts.set(reason, (counts.get(reason) ?? 0) + Number(fields.get("packets")));
-  }
+  for (const row of rows)
+    if (row.direction === direction) counts.set(row.reason, (counts.get(row.reason) ?? 0) + row.packets);
   return counts;
 }
 
-export async function countsOf(agent: LabAgent, port: string): Promise<Counts> {
-  return parseCounts(await ask(agent, ["drops", "-o", "json"]), port);
+/** Frames of a port's guest that were refused so far, by line of the contract. */
+export async function countsOf({ socket }: LabAgent, port: string): Promise<Counts> {
+  return sumCounts(await connect(socket).drops({ port }));
 }

@@ -3,10 +3,22 @@ import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GuardError } from "../model/errors.ts";
+import { prefix6Bounds } from "../model/ipv6.ts";
 import { type ExecOptions, exec, type Finished, must, type Piped, type Running, start, startPiped } from "./exec.ts";
+import { patience } from "./patience.ts";
 import { claim, directoryOf, type LabState, requireLab } from "./state.ts";
 import { tearDown } from "./teardown.ts";
-import { boxOf, type GuestBox, type LabOptions, namespaceOf, planLab, type Topology, wiringOf } from "./topology.ts";
+import {
+  boxOf,
+  type GuestBox,
+  globalOf,
+  type LabOptions,
+  llOf,
+  namespaceOf,
+  planLab,
+  type Topology,
+  wiringOf,
+} from "./topology.ts";
 
 export interface Lab {
   readonly topology: Topology;
@@ -25,7 +37,7 @@ export interface Lab {
   down(): Promise<void>;
 }
 
-const READY_MS = 5_000;
+const READY_MS = patience(5_000);
 const POLL_MS = 20;
 
 function labOn(topology: Topology): Lab {
@@ -66,14 +78,47 @@ async function writeSettings(lab: Lab, box: string, value: string, paths: readon
   if (present.length > 0) await lab.must(box, ["tee", ...present], { stdin: value });
 }
 
-// IPv6 chatter of the LAN's own boxes would make tests wait for silence that never comes. Guests keep the kernel's
-// defaults: they are hostile anyway. A kernel with br_netfilter starts every namespace with iptables on bridges switched
-// on; vifguard does not want it: it costs every frame and changes what is judged; a LAN switch has none.
+/** Every device that the box will get starts with this. */
+const forAll = (setting: string): readonly string[] => [`ipv6/conf/all/${setting}`, `ipv6/conf/default/${setting}`];
+
+// Chatter of the LAN's own boxes (duplicate address detection, router solicitations) would make tests wait for silence
+// that never comes, and one lie could take an address or a route from them. Guests keep the kernel's defaults: they are
+// hostile anyway. A kernel with br_netfilter starts every namespace with iptables on bridges switched on; vifguard does
+// not want it: it costs every frame and changes what is judged; a LAN switch has none.
 async function quieten(lab: Lab): Promise<void> {
-  const ip6 = ["ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6"];
   const netfilter = ["iptables", "ip6tables", "arptables"].map((table) => `bridge/bridge-nf-call-${table}`);
-  for (const box of ["lan", "gw", "neighbour", "host"]) await writeSettings(lab, box, "1\n", ip6);
-  for (const box of ["lan", "host"]) await writeSettings(lab, box, "0\n", netfilter);
+  const silent = ["accept_dad", "dad_transmits", "accept_ra", "router_solicitations"].flatMap(forAll);
+  for (const box of ["gw", "neighbour", "host"]) await writeSettings(lab, box, "0\n", silent);
+  for (const box of ["lan", "host"]) {
+    await writeSettings(lab, box, "1\n", forAll("disable_ipv6"));
+    await writeSettings(lab, box, "0\n", netfilter);
+  }
+  // 0 is EUI-64: link-local addresses are made of the MAC, as `llOf` has them.
+  for (const box of lab.topology.boxes) await writeSettings(lab, box, "0\n", ["ipv6/conf/default/addr_gen_mode"]);
+  await writeSettings(lab, "gw", "1\n", ["ipv4/ip_forward", "ipv6/conf/all/forwarding"]);
+}
+
+/** Ports of the host stay without IPv6, br0 alone gets it. */
+async function giveHostIp6(lab: Lab): Promise<void> {
+  const { host, prefix6 } = lab.topology;
+  const { length } = prefix6Bounds(prefix6);
+  await lab.must("host", ["tee", "/proc/sys/net/ipv6/conf/br0/disable_ipv6"], { stdin: "0\n" });
+  await lab.must("host", ["ip", "address", "add", `${host.address6}/${length}`, "dev", "br0", "nodad"]);
+}
+
+/**
+ * Link-local and global address of the guest's MAC, there at once. A guest's MAC changes when it is attached, and the
+ * kernel keeps the link-local address of the old one until the link goes down.
+ */
+export async function addressGuest6(lab: Lab, guest: GuestBox): Promise<void> {
+  const { length } = prefix6Bounds(lab.topology.prefix6);
+  const lines = [
+    "link set eth0 up",
+    "address flush dev eth0 scope link",
+    "address flush dev eth0 scope global",
+    ...[llOf(guest), globalOf(guest)].map((address) => `address add ${address}/${length} dev eth0 nodad`),
+  ];
+  await lab.must(guest.box, ["ip", "-6", "-batch", "-"], { stdin: `${lines.join("\n")}\n` });
 }
 
 // With offloads a guest's frames carry half-made checksums and are longer than any wire takes: not what a guest of a
@@ -123,6 +168,7 @@ async function build(lab: Lab, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     await must(["ip", "-n", netns, "-batch", "-"], { stdin: `${lines.join("\n")}\n` });
   }
+  await giveHostIp6(lab);
   if (lab.topology.nic === "tap") for (const guest of lab.topology.guests) await startPump(lab, guest);
   signal?.throwIfAborted();
   await switchOffloadsOff(lab);

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { Reason } from "../model/reasons.ts";
 import { attackNamed } from "./attacks.ts";
-import { parseCounts } from "./guarded.ts";
+import { sumCounts } from "./guarded.ts";
 import { isStopped, renderTrials } from "./report.ts";
 import type { Trial } from "./trial.ts";
 
@@ -40,15 +40,13 @@ test("the table says it in words", () => {
   expect(renderTrials([aTrial()], false)).toContain("nowhere  -           passed");
 });
 
-test("drop counts are those of the port's own guest", () => {
-  const row = { port: "vif1.0", guest: "guest1", direction: "from-guest", reason: "vlan", packets: 2, bytes: 80 };
+test("drop counts are summed by reason, each direction for itself", () => {
+  const row = { port: "vif1.0", guest: "guest1", reason: "vlan", packets: 2, bytes: 80, observed: false } as const;
   const rows = [
-    row,
-    { ...row, packets: 3 },
-    { ...row, port: "vif2.0" },
-    { ...row, direction: "to-guest" },
-    { ...row, reason: "later" },
-  ];
-  expect([...parseCounts(JSON.stringify(rows), "vif1.0")]).toEqual([["vlan", 5]]);
-  expect([...parseCounts("{}", "vif1.0")]).toEqual([]);
+    { ...row, direction: "from-guest" },
+    { ...row, direction: "from-guest", packets: 3, observed: true },
+    { ...row, direction: "to-guest", packets: 7 },
+  ] as const;
+  expect([...sumCounts(rows)]).toEqual([["vlan", 5]]);
+  expect([...sumCounts(rows, "to-guest")]).toEqual([["vlan", 7]]);
 });

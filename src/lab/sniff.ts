@@ -1,10 +1,11 @@
 /** What arrives at a box: tcpdump inside its namespace, bounded, read while it runs. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { GuardError } from "../model/errors.ts";
-import { toHex } from "./hex.ts";
-import { pcapReader } from "./pcap.ts";
+import { toHex } from "../packet/hex.ts";
+import { pcapReader } from "../packet/pcap.ts";
+import { patience } from "./patience.ts";
 import type { Lab } from "./raise.ts";
-import type { Box } from "./topology.ts";
+import { type Box, HOST_BRIDGE } from "./topology.ts";
 
 export interface Sniffer {
   readonly box: Box;
@@ -18,15 +19,18 @@ export interface Sniffer {
 }
 
 const MAX_FRAMES = 20_000;
-const START_MS = 5_000;
+const START_MS = patience(5_000);
 const POLL_MS = 5;
+
+/** A bridge whose own device is promiscuous takes up every frame that crosses it: there, only what is for the host is listened to. */
+const modestFlags = (device: string): readonly string[] => (device === HOST_BRIDGE ? ["-p"] : []);
 
 /**
  * Returns when it is listening: nothing sent from then on is missed. Only what comes in, not what the box says itself.
  * @param count it ends by itself after so many frames
  */
 export async function sniff(lab: Lab, box: Box, device = "eth0", count = MAX_FRAMES): Promise<Sniffer> {
-  const flags = ["-n", "-U", "--immediate-mode", "-Q", "in", "-c", String(count), "-w", "-"];
+  const flags = ["-n", "-U", "--immediate-mode", "-Q", "in", "-c", String(count), "-w", "-", ...modestFlags(device)];
   const tcpdump = await lab.startPiped(box, ["tcpdump", "-i", device, ...flags]);
   const frames: Uint8Array[] = [];
   const seen: string[] = [];
@@ -53,7 +57,7 @@ export async function sniff(lab: Lab, box: Box, device = "eth0", count = MAX_FRA
     frames: () => frames,
     has: (frame, since = 0) => seen.includes(toHex(frame), since),
     async waitFor(fits, timeoutMs, since = 0) {
-      const end = performance.now() + timeoutMs;
+      const end = performance.now() + patience(timeoutMs);
       for (;;) {
         const found = frames.slice(since).find(fits);
         if (found !== undefined || performance.now() > end) return found;

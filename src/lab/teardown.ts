@@ -1,10 +1,11 @@
 /** Takes a lab down from what is found, not from what is remembered: half a lab, or none, is fine. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { exec, must } from "./exec.ts";
+import { patience } from "./patience.ts";
 import { forget, namespaces } from "./state.ts";
 import type { LabName } from "./topology.ts";
 
-const TERM_MS = 2_000;
+const TERM_MS = patience(2_000);
 const POLL_MS = 20;
 
 async function pidsIn(netns: string): Promise<readonly number[]> {

@@ -3,7 +3,9 @@ import { describe, expect, test } from "vitest";
 import { ipv4ToBytes } from "../model/ipv4.ts";
 import {
   boxOf,
+  globalOf,
   labOfNamespace,
+  llOf,
   MAX_GUESTS,
   namespaceOf,
   parseLabName,
@@ -38,10 +40,15 @@ describe("plan", () => {
     expect(() => planLab({ name: "x", guests, nic: "veth" })).toThrow(expect.objectContaining({ code: "USAGE" }));
   });
   test("everybody has a MAC and an address of their own", () => {
-    const { gateway, neighbour, guests, bridgeMac } = planLab({ name: "x", guests: MAX_GUESTS, nic: "veth" });
-    const parties = [gateway, neighbour, ...guests];
+    const { gateway, neighbour, guests, host } = planLab({ name: "x", guests: MAX_GUESTS, nic: "veth" });
+    const parties = [gateway, neighbour, host, ...guests];
     expect(new Set(parties.map(({ address }) => address)).size).toBe(parties.length);
-    expect(new Set([bridgeMac, ...parties.map(({ mac }) => mac)]).size).toBe(parties.length + 1);
+    expect(new Set(parties.map(({ mac }) => mac)).size).toBe(parties.length);
+    expect(new Set([host.address6, ...parties.flatMap((party) => [llOf(party), globalOf(party)])]).size).toBe(
+      2 * parties.length + 1,
+    );
+    expect(host).toMatchObject({ address: "203.0.113.3", address6: "2001:db8:66::3" });
+    expect(globalOf(neighbour)).toBe("2001:db8:66:0:76:67ff:fe00:2");
     expect(gateway.address).toBe("203.0.113.1");
     expect(neighbour.address).toBe("203.0.113.2");
     expect(guests[0]).toEqual({ box: "guest1", port: "vif1.0", address: "203.0.113.10", mac: "fe:00:cb:00:71:0a" });

@@ -9,6 +9,15 @@ import {
   parsePrefix4,
   prefix4Bounds,
 } from "../model/ipv4.ts";
+import {
+  eui64Address,
+  type Ipv6Address,
+  type Ipv6Prefix,
+  linkLocalOf,
+  parseIpv6,
+  parsePrefix6,
+  prefix6Bounds,
+} from "../model/ipv6.ts";
 import { type MacAddress, macFromBytes } from "../model/mac.ts";
 
 /** Lower-case letters and digits only, so that `vg-<name>-<box>` can be read back without doubt. */
@@ -23,6 +32,11 @@ export interface Party {
   readonly address: Ipv4Address;
 }
 
+/** The host has its IPv6 address by hand, like a server; all others make theirs of their MAC. */
+export interface HostParty extends Party {
+  readonly address6: Ipv6Address;
+}
+
 export interface GuestBox extends Party {
   readonly box: Box;
   /** The host's end of the guest's NIC; the guest's own end is always `eth0`. */
@@ -33,10 +47,11 @@ export interface Topology {
   readonly name: LabName;
   readonly nic: NicKind;
   readonly prefix4: Ipv4Prefix;
+  readonly prefix6: Ipv6Prefix;
   readonly gateway: Party;
   readonly neighbour: Party;
-  /** MAC of br0; the bridge has no address. */
-  readonly bridgeMac: MacAddress;
+  /** The bridge of the host box, with its addresses: what a guest must not speak to. */
+  readonly host: HostParty;
   readonly guests: readonly GuestBox[];
   /** Every box, in the order they are made. */
   readonly boxes: readonly Box[];
@@ -60,8 +75,30 @@ const NETNS_PREFIX = "vg-";
 export const MAX_GUESTS = 32;
 /** RFC 5737 documentation range: cannot be anybody's LAN. */
 const LAB_PREFIX = "203.0.113.0/24";
+/** RFC 3849 documentation range. */
+export const LAB_PREFIX6: Ipv6Prefix = known("2001:db8:66::/64", parsePrefix6);
+/** What the gateway is called by everybody, besides the addresses it makes of its MAC. */
+export const GATEWAY6: Ipv6Address = known("fe80::1", parseIpv6);
+const HOST6: Ipv6Address = known("2001:db8:66::3", parseIpv6);
+export const HOST_BRIDGE = "br0";
 /** Guests are numbered from .10 on, so that .1 to .9 stay for the boxes of the LAN. */
 const FIRST_GUEST = 10;
+
+function known<T>(text: string, parse: (text: string) => T | undefined): T {
+  const value = parse(text);
+  if (value === undefined) throw new TypeError(`not an address or prefix: ${text}`);
+  return value;
+}
+
+/** The link-local address that a kernel makes of the MAC (RFC 4291 appendix A). */
+export function llOf(party: Pick<Party, "mac">): Ipv6Address {
+  return linkLocalOf(party.mac);
+}
+
+/** The address in the lab's prefix that belongs to the MAC. */
+export function globalOf(party: Pick<Party, "mac">): Ipv6Address {
+  return eui64Address(LAB_PREFIX6, party.mac);
+}
 
 export function parseLabName(text: string): LabName | undefined {
   return /^[a-z0-9]{1,15}$/.test(text) ? (text as LabName) : undefined;
@@ -99,8 +136,7 @@ export function planLab(options: LabOptions): Topology {
   const name = labName(options.name);
   if (!Number.isInteger(options.guests) || options.guests < 1 || options.guests > MAX_GUESTS)
     throw new GuardError("USAGE", `a lab has 1 to ${MAX_GUESTS} guests, not ${options.guests}`);
-  const prefix4 = parsePrefix4(LAB_PREFIX);
-  if (prefix4 === undefined) throw new TypeError(`not a prefix: ${LAB_PREFIX}`);
+  const prefix4 = known(LAB_PREFIX, parsePrefix4);
   const base = prefix4Bounds(prefix4).first;
   const guests = Array.from({ length: options.guests }, (_, i): GuestBox => {
     const address = ipv4FromNumber(base + FIRST_GUEST + i);
@@ -115,9 +151,10 @@ export function planLab(options: LabOptions): Topology {
     name,
     nic: options.nic,
     prefix4,
+    prefix6: LAB_PREFIX6,
     gateway: { address: ipv4FromNumber(base + 1), mac: lanMac(1) },
     neighbour: { address: ipv4FromNumber(base + 2), mac: lanMac(2) },
-    bridgeMac: lanMac(3),
+    host: { address: ipv4FromNumber(base + 3), mac: lanMac(3), address6: HOST6 },
     guests,
     boxes: ["lan", "gw", "neighbour", "host", ...guests.map((guest) => guest.box)],
   };
@@ -147,12 +184,14 @@ export function wiringOf(topology: Topology): readonly Batch[] {
   const length = prefix4Bounds(topology.prefix4).length;
   const veth = (near: string, far: string, box: Box): string =>
     `link add ${near} type veth peer name ${far} netns ${ns(box)}`;
-  const station = (box: Box, party: Party): Batch => ({
+  const length6 = prefix6Bounds(topology.prefix6).length;
+  const station = (box: Box, party: Party, ...more: readonly Ipv6Address[]): Batch => ({
     netns: ns(box),
     lines: [
       "link set lo up",
       `link set eth0 address ${party.mac}`,
       `address add ${party.address}/${length} dev eth0`,
+      ...[globalOf(party), ...more].map((address) => `address add ${address}/${length6} dev eth0 nodad`),
       "link set eth0 up",
     ],
   });
@@ -166,13 +205,14 @@ export function wiringOf(topology: Topology): readonly Batch[] {
         "link set sw0 up",
       ],
     },
-    station("gw", topology.gateway),
+    station("gw", topology.gateway, GATEWAY6),
     station("neighbour", topology.neighbour),
     {
       netns: ns("host"),
       lines: [
         "link set lo up",
-        `link add br0 address ${topology.bridgeMac} ${PLAIN_BRIDGE}`,
+        `link add br0 address ${topology.host.mac} ${PLAIN_BRIDGE}`,
+        `address add ${topology.host.address}/${length} dev br0`,
         "link set eth0 master br0 up",
         "link set br0 up",
         ...topology.guests.map((guest) =>

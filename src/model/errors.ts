@@ -9,6 +9,7 @@ export interface ErrorSpec {
 export const errorCatalogue = {
   USAGE: { exit: 2, http: 400, hint: "Run the command with --help to see what it takes." },
   SITE_INVALID: { exit: 2, http: 400, hint: "Correct the field that is named and apply again; nothing was changed." },
+  PHRASE_INVALID: { exit: 2, http: 400, hint: "'vifguard explain --help' lists the phrases, with examples." },
   NOT_FOUND: { exit: 3, http: 404, hint: "'vifguard get networks|groups|guests' lists what there is." },
   IN_USE: { exit: 5, http: 409, hint: "Remove what still refers to it first; 'vifguard describe' shows the users." },
   CONFLICT: {
@@ -57,7 +58,7 @@ export const errorCatalogue = {
   KERNEL_UNSUPPORTED: {
     exit: 4,
     http: 500,
-    hint: "vifguard needs nf_tables with netdev ingress and egress hooks (Linux 5.16 or newer) and the nft program.",
+    hint: "Nothing was opened. Run Linux 5.18 or newer with the options that docs/reference/kernel.md lists, and the nft program.",
   },
   NOT_PRIVILEGED: { exit: 4, http: 403, hint: "Run as root, or with CAP_NET_ADMIN and CAP_NET_RAW." },
   VERIFY_FAILED: {

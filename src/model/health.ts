@@ -20,6 +20,11 @@ export const conditionCatalogue = {
     severity: "info",
     text: (detail) => `kernel events were lost and everything was read again: ${detail}`,
   },
+  PORTS_OBSERVED: {
+    severity: "warning",
+    text: (detail) => `ports that are only observed, every lie of their guests gets through: ${detail}`,
+  },
+  LINES_UNCHECKED: { severity: "warning", text: (detail) => `lines of the guard that are switched off: ${detail}` },
   POOL_FULL: { severity: "warning", text: (detail) => `no free address: ${detail}` },
 } as const satisfies Record<string, ConditionSpec>;
 

@@ -1,5 +1,6 @@
 /** The layout of the store. Names, addresses and MACs contain no slash, so a key reads back without doubt. */
 import type { Ipv4Address } from "./ipv4.ts";
+import type { Ipv6Address } from "./ipv6.ts";
 import type { MacAddress } from "./mac.ts";
 import type { HostId, InterfaceName, ObjectName } from "./names.ts";
 
@@ -8,8 +9,8 @@ export const keys = {
   group: (name: ObjectName): string => `group/${name}`,
   guest: (name: ObjectName): string => `guest/${name}`,
   /** Who holds an address of a network: the claim two writers can never both get. */
-  address: (network: ObjectName, address: Ipv4Address): string => `address/${network}/${address}`,
+  address: (network: ObjectName, address: Ipv4Address | Ipv6Address): string => `address/${network}/${address}`,
   mac: (mac: MacAddress): string => `mac/${mac}`,
   attachment: (host: HostId, port: InterfaceName): string => `attachment/${host}/${port}`,
-  dhcpLease: (network: ObjectName, address: Ipv4Address): string => `lease/${network}/${address}`,
+  dhcpLease: (network: ObjectName, address: Ipv4Address | Ipv6Address): string => `lease/${network}/${address}`,
 } as const;

@@ -1,5 +1,6 @@
 /** What the agent does for its callers; the API carries exactly this. Values are plain JSON. */
 
+import type { CapabilityView } from "./capabilities.ts";
 import type { Direction, Reason } from "./reasons.ts";
 import type { Kind, Resource } from "./resources.ts";
 
@@ -28,6 +29,11 @@ export interface PortView {
   readonly network: string;
   readonly mac: string;
   readonly addresses4: readonly string[];
+  readonly addresses6: readonly string[];
+  /** observe: what should be dropped is counted and let by. */
+  readonly mode: "enforce" | "observe";
+  /** Lines of the contract that the operator switched off for this NIC. */
+  readonly unchecked: readonly string[];
   /** applied: the kernel holds what it should, read back. failed: the port is shut, `why` says so. */
   readonly state: "applied" | "pending" | "failed";
   readonly why?: string;
@@ -52,7 +58,14 @@ export interface StatusView {
   readonly ports: readonly PortView[];
   /** Interfaces with a guarded prefix and no binding: closed. */
   readonly unbound: readonly string[];
-  readonly kernel: { readonly release: string; readonly nft: string; readonly guard: string };
+  readonly kernel: {
+    readonly release: string;
+    readonly nft: string;
+    readonly guard: string;
+    /** How the guard is built on this kernel. */
+    readonly shape: string;
+    readonly capabilities: readonly CapabilityView[];
+  };
   readonly store: { readonly kind: string; readonly revision: number };
 }
 
@@ -63,6 +76,8 @@ export interface DropCount {
   readonly reason: Reason;
   readonly packets: number;
   readonly bytes: number;
+  /** The port is only observed now: such frames are let by. */
+  readonly observed: boolean;
 }
 
 /** A sampled dropped frame. */
@@ -72,6 +87,8 @@ export interface DropEvent {
   readonly guest: string | undefined;
   readonly direction: Direction;
   readonly reason: Reason;
+  /** It was let by: the port is only observed. */
+  readonly observed: boolean;
   /** One line: the decoded frame. */
   readonly frame: string;
 }
@@ -85,6 +102,49 @@ export interface LeaseView {
   readonly state: "bound" | "released" | "declined" | "expired";
   readonly expiresAt: number;
   readonly hostname?: string;
+}
+
+/** A question about frames at one port: as a phrase, or byte by byte. */
+export interface ExplainQuestion {
+  /** A port, or `guest` or `guest/nic`. */
+  readonly target: string;
+  readonly direction: Direction;
+  readonly phrase?: string;
+  /** In hexadecimal digits. */
+  readonly frames?: readonly string[];
+}
+
+/** What becomes of one frame, and why. */
+export interface ExplanationView {
+  /** answered: a responder of the host takes it off the wire and answers on the port. */
+  readonly verdict: "pass" | "answered" | "drop";
+  /** Such as "dropped: arp-sender – 10.0.0.1 is not an address of web1/0 (10.0.0.5)". */
+  readonly sentence: string;
+  readonly direction: Direction;
+  /** The line of the contract that stops it; absent when none does. `section` is where in the contract it stands. */
+  readonly line?: { readonly reason: Reason; readonly section: number; readonly says: string };
+  /** What decided besides the frame itself: something of the NIC, the network or the host, that is there (`holds`) or missing. */
+  readonly object?: { readonly what: string; readonly set: string; readonly key: string; readonly holds: boolean };
+  /** The line would stop it, but the NIC is only observed. */
+  readonly observed: boolean;
+  /** Lines that would have stopped it and are switched off for this NIC. */
+  readonly waived: readonly Reason[];
+  readonly answeredBy?: "dhcp" | "neighbours";
+  /** Chains of the ruleset it went through; the last one decided. */
+  readonly chains: readonly string[];
+  /** One line: the decoded frame. */
+  readonly frame: string;
+  readonly hex: string;
+}
+
+export interface ExplainAnswer {
+  /** Such as `web1/0`; absent when the port is nobody's. */
+  readonly nic?: string;
+  readonly port?: string;
+  readonly network?: string;
+  /** What is not known here, or was assumed. */
+  readonly notes: readonly string[];
+  readonly frames: readonly ExplanationView[];
 }
 
 /** All methods throw GuardError for what an operator can mend. */
@@ -107,4 +167,6 @@ export interface Operations {
   ): AsyncIterable<DropEvent>;
   leases(filter: { readonly network?: string }): Promise<readonly LeaseView[]>;
   releaseLease(network: string, address: string): Promise<LeaseView>;
+  /** Judged by the rules, with what the kernel holds now; nothing is sent. */
+  explain(question: ExplainQuestion): Promise<ExplainAnswer>;
 }

@@ -32,6 +32,7 @@ export const reasonTable = {
   "conn-limit": { code: 27, says: "more tracked connections than the port's share" },
   "policy-egress": { code: 28, says: "no security group lets the guest use this service" },
   "policy-ingress": { code: 29, says: "no security group lets this reach the guest" },
+  "rate-multicast": { code: 31, says: "more multicast, IGMP or MLD than the port's share" },
   "not-for-guest": { code: 30, says: "addressed to somebody else" },
 } as const satisfies Record<string, { readonly code: number; readonly says: string }>;
 

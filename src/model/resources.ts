@@ -1,7 +1,10 @@
 /** What an operator declares: networks, groups and guests, as they are after validation and with every default filled in. */
 import type { Ipv4Address, Ipv4Prefix, Ipv4Range } from "./ipv4.ts";
+import type { Ipv6Address, Ipv6Prefix } from "./ipv6.ts";
 import type { MacAddress } from "./mac.ts";
 import type { InterfaceName, ObjectName } from "./names.ts";
+import type { RateSettings } from "./rates.ts";
+import type { Reason } from "./reasons.ts";
 
 /** How a port reaches its network. The other kinds of the design join this union with their own work. */
 export type Wiring = { readonly kind: "bridged"; readonly bridge: InterfaceName; readonly uplink?: InterfaceName };
@@ -15,6 +18,7 @@ export type Addressing = {
   readonly leaseSeconds: number;
   readonly macScheme: MacScheme;
   readonly dns: readonly Ipv4Address[];
+  readonly dns6: readonly Ipv6Address[];
   readonly ntp: readonly Ipv4Address[];
   readonly domain?: string;
   readonly search: readonly string[];
@@ -23,13 +27,34 @@ export type Addressing = {
   readonly routes: readonly { readonly to: Ipv4Prefix; readonly via: Ipv4Address }[];
 };
 
+/** `observe`: judged, counted and logged, but let by. */
+export type Mode = "enforce" | "observe";
+
+/** Ports of tcp or udp; `icmp` (without ports) is an echo request of either family; another protocol is named by number. */
+export interface HostService {
+  readonly protocol: "tcp" | "udp" | "icmp" | number;
+  readonly ports: readonly number[];
+}
+
 export interface NetworkSpec {
   readonly prefix4: Ipv4Prefix;
   readonly gateway4: Ipv4Address;
   /** Where addresses are taken from; fixed addresses may lie outside but inside the prefix. */
   readonly range4: readonly Ipv4Range[];
-  /** When the gateway's MAC is named, only it may speak for the gateway's address. */
+  /** When the gateway's MAC is named, only it may speak for the gateway's addresses. */
   readonly gatewayMac?: MacAddress;
+  /** Without it guests of the network have no IPv6 at all, link-local neither. */
+  readonly prefix6?: Ipv6Prefix;
+  /** Link-local, as routers announce themselves (RFC 4861 section 6.1.2). */
+  readonly gateway6?: Ipv6Address;
+  /** What guests may use of the host itself besides ARP, ND and DHCP. */
+  readonly hostServices: readonly HostService[];
+  /** Groups of both families that guests may join, send to and hear. */
+  readonly multicast: readonly (Ipv4Address | Ipv6Address)[];
+  /** Whether the host answers ARP and ND for what it knows, so that the question stays on the port. */
+  readonly suppression: boolean;
+  readonly mode: Mode;
+  readonly rates: RateSettings;
   readonly wiring: Wiring;
   readonly addressing: Addressing;
 }
@@ -50,8 +75,60 @@ export interface NicSpec {
   /** Fixed by the operator; otherwise assigned when the guest is applied. */
   readonly mac?: MacAddress;
   readonly address4?: Ipv4Address;
+  /** Without it the prefix with the interface identifier of the MAC. */
+  readonly address6?: Ipv6Address;
+  /** More addresses, and whole prefixes, that are this NIC's alone. */
+  readonly addresses: readonly IpBlock[];
+  /** Addresses that others may have too, with the NIC's MAC or another one (VRRP). */
+  readonly allowedPairs: readonly AllowedPair[];
+  readonly roles: readonly Role[];
+  /** Lines of the contract that are switched off for this NIC. */
+  readonly unchecked: readonly Uncheckable[];
+  readonly mode?: Mode;
+  readonly rates: RateSettings;
   readonly groups: readonly ObjectName[];
 }
+
+/** One address or a prefix, of either family. */
+export type IpBlock =
+  | { readonly kind: "address4"; readonly address: Ipv4Address }
+  | { readonly kind: "prefix4"; readonly prefix: Ipv4Prefix }
+  | { readonly kind: "address6"; readonly address: Ipv6Address }
+  | { readonly kind: "prefix6"; readonly prefix: Ipv6Prefix };
+
+export interface AllowedPair {
+  readonly what: IpBlock;
+  readonly mac?: MacAddress;
+}
+
+export const roles = ["dhcp-server", "router"] as const;
+/** `dhcp-server` may answer DHCP; `router` may send router advertisements. */
+export type Role = (typeof roles)[number];
+
+/**
+ * What may be switched off for a NIC. Not the MAC, the outermost type and the ARP sender: on them everything else stands;
+ * more addresses are given with `addresses` and `allowedPairs`.
+ */
+export const uncheckable = [
+  "arp-target",
+  "ip4-source",
+  "ip6-source",
+  "ip4-shape",
+  "ip6-shape",
+  "broadcast",
+  "multicast",
+  "dest-mac",
+  "host",
+  "tunnel",
+  "rate-arp",
+  "rate-nd",
+  "rate-dhcp",
+  "rate-multicast",
+  "rate-syn",
+  "rate-packets",
+  "rate-bytes",
+] as const satisfies readonly Reason[];
+export type Uncheckable = (typeof uncheckable)[number];
 export interface GuestSpec {
   readonly nics: readonly NicSpec[];
   readonly hostname?: string;
@@ -93,7 +170,7 @@ export interface Attachment {
 /** What the DHCP responder has promised. */
 export interface DhcpLease {
   readonly network: ObjectName;
-  readonly address: Ipv4Address;
+  readonly address: Ipv4Address | Ipv6Address;
   readonly guest: ObjectName;
   readonly nic: number;
   readonly mac: MacAddress;

@@ -1,7 +1,8 @@
 /** IPv6: the fixed header, chains of extension headers that end somewhere, and addresses as people write them. */
 import { expect, test } from "vitest";
 import { codecTable, hexBytes } from "../../test/codec-laws.ts";
-import { type Ipv6Packet, ipv6Codec, ipv6Text, readIcmp6, walkHeaders } from "./ipv6.ts";
+import { ipv6FromBytes } from "../model/ipv6.ts";
+import { type Ipv6Packet, ipv6Codec, readIcmp6, walkHeaders } from "./ipv6.ts";
 
 const [one, two] = ["fe80 0000 0000 0000 0000 00ff fe00 000a", "ff02 0000 0000 0000 0000 0000 0000 0001"];
 const packet: Ipv6Packet = {
@@ -101,5 +102,5 @@ test.each([
   ["0001 0002 0003 0004 0005 0006 0000 0000", "1:2:3:4:5:6::"],
   ["0000 0001 0002 0003 0004 0005 0006 0000", "0:1:2:3:4:5:6:0"],
 ])("RFC 5952: %s is %s", (hex, text) => {
-  expect(ipv6Text(hexBytes(hex))).toBe(text);
+  expect(ipv6FromBytes(hexBytes(hex))).toBe(text);
 });

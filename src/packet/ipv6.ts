@@ -140,15 +140,3 @@ export function readIcmp6(bytes: Uint8Array): Reading<Icmp6Head> {
   const target = TARGETED.includes(type) ? reader.bytes(16) : undefined;
   return reader.truncated ? unreadable("truncated") : { value: { type, code, target }, fault: undefined };
 }
-
-/** RFC 5952: lower case, no leading zeros, the first longest run of two or more zero groups as "::". */
-export function ipv6Text(address: Uint8Array): string {
-  const reader = createReader(address);
-  const groups = Array.from({ length: 8 }, () => reader.u16().toString(16));
-  const runs = `:${groups.join(":")}:`.match(/:(?:0:){2,}/g) ?? [];
-  const longest = runs.reduce((best, run) => (run.length > best.length ? run : best), "");
-  const text = groups.join(":");
-  if (longest === "") return text;
-  const padded = `:${text}:`.replace(longest, "::");
-  return padded.replace(/^:(?!:)/, "").replace(/(?<!:):$/, "");
-}

@@ -1,4 +1,5 @@
 /** One line for a frame, as people read it in a log: outer layers first. Printable ASCII only, so that nothing a guest wrote controls a terminal. */
+import { ipv6FromBytes } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import { unreachable } from "../model/never.ts";
 import { arpOperations } from "./arp.ts";
@@ -9,7 +10,7 @@ import type { Frame, Layer } from "./frame.ts";
 import { echoOf, icmp4Types } from "./icmp4.ts";
 import { igmpGroups, igmpTypes } from "./igmp.ts";
 import { ipv4Flags, isFragment } from "./ipv4.ts";
-import { extensionHeaders, ipv6Text } from "./ipv6.ts";
+import { extensionHeaders } from "./ipv6.ts";
 import type { BridgeId } from "./stp.ts";
 import { tcpFlags } from "./tcp.ts";
 
@@ -75,7 +76,7 @@ function layerText(layer: Layer, sender: MacAddress | undefined): string {
     case "ipv6":
       return ipv6LayerText(layer);
     case "icmp6":
-      return `ICMPv6 ${icmp6Names[layer.type] ?? `type ${layer.type} code ${layer.code}`}${layer.target === undefined ? "" : ` ${ipv6Text(layer.target)}`}`;
+      return `ICMPv6 ${icmp6Names[layer.type] ?? `type ${layer.type} code ${layer.code}`}${layer.target === undefined ? "" : ` ${ipv6FromBytes(layer.target)}`}`;
     case "unread":
       return layer.why === "unsupported"
         ? `${layer.what} length ${layer.bytes.length}`
@@ -192,7 +193,7 @@ function ipv6LayerText({ source, destination, chain }: Of<"ipv6">): string {
     truncated: ["[chain truncated]"],
     "too-many": ["[chain too long]"],
   }[chain.end];
-  return [`IPv6 ${ipv6Text(source)} > ${ipv6Text(destination)}`, ...names, ...place, ...end].join(" ");
+  return [`IPv6 ${ipv6FromBytes(source)} > ${ipv6FromBytes(destination)}`, ...names, ...place, ...end].join(" ");
 }
 
 const icmp6Names: Readonly<Record<number, string>> = {

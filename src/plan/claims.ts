@@ -1,5 +1,6 @@
 /** Who holds which address and which MAC: what the store says, with what a plan gives back and takes laid over it. */
 import type { Ipv4Address } from "../model/ipv4.ts";
+import type { Ipv6Address } from "../model/ipv6.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { Key } from "../store/store.ts";
 
@@ -20,7 +21,7 @@ export const siteKeys = {
 } as const;
 
 /** How an address is named among the claims of all networks. */
-export function addressOn(network: ObjectName, address: Ipv4Address): string {
+export function addressOn(network: ObjectName, address: Ipv4Address | Ipv6Address): string {
   return `${network}/${address}`;
 }
 

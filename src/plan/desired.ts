@@ -1,10 +1,12 @@
 /** From the site and what is attached to the wish for this host; what cannot be had is said per port. */
 import type { Link } from "../kernel/links.ts";
 import { GuardError } from "../model/errors.ts";
+import { eui64Address, type Ipv6Address, linkLocalOf } from "../model/ipv6.ts";
 import type { InterfaceName, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
-import type { Attachment, Guest, NetworkSpec, NicIdentity } from "../model/resources.ts";
-import { type NetworkFacts, networkNumbers } from "../ruleset/elements.ts";
+import { ratesOf } from "../model/rates.ts";
+import type { Attachment, Guest, IpBlock, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
+import { type NetworkFacts, networkNumbers, type PortBinding, type Source } from "../ruleset/elements.ts";
 import type { HostWish, PortWish } from "./host.ts";
 
 /** The part of the site that decides what this host enforces. */
@@ -26,17 +28,62 @@ export interface Desired {
   readonly stale: readonly Attachment[];
 }
 
+/** A NIC as the operator declared it, and who it came to be. */
+interface SiteNic {
+  readonly spec: NicSpec;
+  readonly identity: NicIdentity;
+}
+
+/** The NICs that have an identity, in order. */
+export function nicsOf({ spec, nics }: Guest): readonly SiteNic[] {
+  return nics.flatMap((identity, n) => {
+    const own = spec.nics[n];
+    return own === undefined ? [] : [{ spec: own, identity }];
+  });
+}
+
+/** The NIC's own IPv6 address: as the operator says, or the prefix with the interface identifier of the MAC; undefined without a prefix. */
+export function address6Of(
+  { spec, identity }: SiteNic,
+  { prefix6 }: Pick<NetworkSpec, "prefix6">,
+): Ipv6Address | undefined {
+  return prefix6 === undefined ? undefined : (spec.address6 ?? eui64Address(prefix6, identity.mac));
+}
+
+/** Everything a NIC may speak as in its network; the same for the guard of its port and for what others may be told of it. */
+export function sourcesOf(nic: SiteNic, network: NetworkSpec): readonly Source[] {
+  const { spec, identity } = nic;
+  const { mac, addresses4 } = identity;
+  const own: IpBlock[] = addresses4.map((address) => ({ kind: "address4", address }));
+  const address6 = address6Of(nic, network);
+  if (address6 !== undefined) {
+    own.push({ kind: "address6", address: linkLocalOf(mac) });
+    own.push({ kind: "address6", address: address6 });
+  }
+  const pairs = spec.allowedPairs.map((pair): Source => ({ what: pair.what, mac: pair.mac ?? mac, shared: true }));
+  return [...[...own, ...spec.addresses].map((what): Source => ({ what, mac })), ...pairs];
+}
+
 export function networkFacts(site: SiteView): ReadonlyMap<ObjectName, NetworkFacts> {
   const numbers = networkNumbers([...site.networks.keys()]);
-  const facts = new Map<ObjectName, NetworkFacts & { members: NetworkFacts["members"][number][] }>();
+  const facts = new Map<ObjectName, NetworkFacts & { members: Source[] }>();
   for (const [name, spec] of site.networks) {
-    const { prefix4, gateway4, gatewayMac } = spec;
-    const pinned = gatewayMac === undefined ? {} : { gatewayMac };
-    facts.set(name, { network: numbers.get(name) ?? 0, prefix4, gateway4, ...pinned, members: [] });
+    const { prefix4, gateway4, gateway6, gatewayMac, hostServices, multicast } = spec;
+    facts.set(name, {
+      network: numbers.get(name) ?? 0,
+      prefix4,
+      gateway4,
+      ...(gateway6 === undefined ? {} : { gateway6 }),
+      ...(gatewayMac === undefined ? {} : { gatewayMac }),
+      hostServices,
+      multicast,
+      members: [],
+    });
   }
   for (const guest of site.guests.values()) {
-    for (const nic of guest.nics) {
-      for (const address of nic.addresses4) facts.get(nic.network)?.members.push({ address, mac: nic.mac });
+    for (const nic of nicsOf(guest)) {
+      const spec = site.networks.get(nic.identity.network);
+      if (spec !== undefined) facts.get(nic.identity.network)?.members.push(...sourcesOf(nic, spec));
     }
   }
   return facts;
@@ -58,8 +105,9 @@ function bridgeOf(spec: NetworkSpec, network: ObjectName, links: LinkView): numb
   }
 }
 
-function nicOf(site: SiteView, attachment: Attachment): NicIdentity {
-  const nic = site.guests.get(attachment.guest)?.nics[attachment.nic];
+function nicOf(site: SiteView, attachment: Attachment): SiteNic {
+  const guest = site.guests.get(attachment.guest);
+  const nic = guest === undefined ? undefined : nicsOf(guest)[attachment.nic];
   if (nic !== undefined) return nic;
   throw new GuardError("NOT_FOUND", `guest '${attachment.guest}' has no NIC ${attachment.nic}`, {
     fields: { guest: attachment.guest, nic: attachment.nic },
@@ -74,15 +122,24 @@ export function portWish(
   links: LinkView,
 ): PortWish {
   const nic = nicOf(site, attachment);
-  const spec = site.networks.get(nic.network);
-  const facts = numbers.get(nic.network);
+  const { network, mac } = nic.identity;
+  const spec = site.networks.get(network);
+  const facts = numbers.get(network);
   if (spec === undefined || facts === undefined)
-    throw new GuardError("NOT_FOUND", `network '${nic.network}' does not exist`);
-  return {
-    port: attachment.port,
-    binding: { ifindex: attachment.ifindex, mac: nic.mac, addresses4: nic.addresses4, network: facts.network },
-    bridge: bridgeOf(spec, nic.network, links),
+    throw new GuardError("NOT_FOUND", `network '${network}' does not exist`);
+  const { roles, unchecked } = nic.spec;
+  const binding: PortBinding = {
+    ifindex: attachment.ifindex,
+    mac,
+    sources: sourcesOf(nic, spec),
+    network: facts.network,
+    roles,
+    unchecked,
+    observed: (nic.spec.mode ?? spec.mode) === "observe",
+    rates: ratesOf(spec.rates, nic.spec.rates),
   };
+  const hearsGroups = spec.prefix6 !== undefined || spec.multicast.length > 0;
+  return { port: attachment.port, binding, bridge: bridgeOf(spec, network, links), hearsGroups };
 }
 
 /** @param epoch of this boot and network namespace; attachments of another are stale */

@@ -4,6 +4,7 @@ import type { BridgePortFlags, FdbEntry, Link } from "../kernel/links.ts";
 import type { Element, HeldElement, HeldPortChain, NftChange, PortChain, SetRef } from "../kernel/nft.ts";
 import type { InterfaceName } from "../model/names.ts";
 import {
+  macsOf,
   type NetworkFacts,
   networkElements,
   type PlacedElement,
@@ -19,6 +20,8 @@ export interface PortWish {
   readonly binding: PortBinding;
   /** ifindex of the bridge of its network. */
   readonly bridge: number;
+  /** Whether multicast is for it at all: neighbour solicitations of IPv6, or groups the network allows. */
+  readonly hearsGroups: boolean;
 }
 
 export interface HostWish {
@@ -84,7 +87,7 @@ function setChanges(set: SetRef, wanted: ReadonlyMap<string, Element>, held: rea
   for (const element of held) {
     const text = elementText(element);
     const wish = missing.get(text);
-    if (wish !== undefined && keyText(wish.data) === keyText(element.data)) missing.delete(text);
+    if (wish !== undefined && sameMeaning(wish, element)) missing.delete(text);
     else extra.push(bareElement(element));
   }
   const changes: NftChange[] = [];
@@ -93,8 +96,19 @@ function setChanges(set: SetRef, wanted: ReadonlyMap<string, Element>, held: rea
   return changes;
 }
 
+/** Same data and same share; the keys are known to be the same. */
+export function sameMeaning(wanted: Element, held: Element): boolean {
+  const [a, b] = [wanted.limit, held.limit];
+  return (
+    keyText(wanted.data) === keyText(held.data) &&
+    a?.unit === b?.unit &&
+    a?.perSecond === b?.perSecond &&
+    a?.burst === b?.burst
+  );
+}
+
 /** The element as a deletion names it: its key, no data. */
-function bareElement(element: Element): Element {
+export function bareElement(element: Element): Element {
   return element.keyEnd === undefined ? { key: element.key } : { key: element.key, keyEnd: element.keyEnd };
 }
 
@@ -138,15 +152,21 @@ export function portElementGroups(
   return groups;
 }
 
-/** Port settings of every bridged guest port: the second, independent layer (contract section 1.2). */
-export const guestPortFlags: BridgePortFlags = {
-  learning: false,
-  locked: true,
-  unicastFlood: false,
-  multicastFlood: false,
-  // ARP requests reach the guest as broadcasts; its egress chain lets only those for its own addresses by.
-  broadcastFlood: true,
-};
+/**
+ * Port settings of a bridged guest port: the second, independent layer (contract section 1.2). A port that may speak with another MAC, which
+ * moves between guests, must let the bridge learn where it is; one that is only observed must not be stopped by the bridge either.
+ */
+export function guestPortFlags({ binding, hearsGroups }: Pick<PortWish, "binding" | "hearsGroups">): BridgePortFlags {
+  const isLoose = binding.observed || macsOf(binding).length > 1;
+  return {
+    learning: isLoose,
+    locked: !isLoose,
+    unicastFlood: binding.observed,
+    multicastFlood: hearsGroups || binding.observed,
+    // ARP requests reach the guest as broadcasts; its egress chain lets only those for its own addresses by.
+    broadcastFlood: true,
+  };
+}
 
 export type LinkStep =
   | { readonly op: "set-master"; readonly ifindex: number; readonly master: number }
@@ -168,15 +188,17 @@ function sameFlags(a: BridgePortFlags, b: BridgePortFlags): boolean {
 /** From the link as it is to the guarded, forwarding port; going up is always last. */
 export function linkSteps(wish: PortWish, link: Link, fdb: readonly FdbEntry[]): readonly LinkStep[] {
   const { ifindex, mac } = wish.binding;
+  const flags = guestPortFlags(wish);
   const steps: LinkStep[] = [];
   const moved = link.master !== wish.bridge;
   if (moved) steps.push({ op: "set-master", ifindex, master: wish.bridge });
-  if (moved || link.bridgePort === undefined || !sameFlags(link.bridgePort, guestPortFlags)) {
-    steps.push({ op: "set-flags", ifindex, flags: guestPortFlags });
+  if (moved || link.bridgePort === undefined || !sameFlags(link.bridgePort, flags)) {
+    steps.push({ op: "set-flags", ifindex, flags });
   }
   // Leaving a bridge forgets the entries of the port, so a moved port starts without any.
   const held = moved ? [] : fdb;
-  for (const entry of held) if (entry.mac !== mac) steps.push({ op: "delete-fdb", entry });
+  // A port that learns is left its entries: the bridge forgets them by itself.
+  for (const entry of held) if (entry.mac !== mac && flags.locked) steps.push({ op: "delete-fdb", entry });
   if (!held.some((entry) => entry.mac === mac)) steps.push({ op: "add-fdb", entry: { ifindex, mac } });
   if (!link.up) steps.push({ op: "set-up", ifindex, up: true });
   return steps;

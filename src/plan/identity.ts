@@ -6,6 +6,7 @@ import { ipv4FromMac, macFromIpv4, randomMac } from "../addressing/mac-scheme.ts
 import { allocate, isAssignable } from "../addressing/pool.ts";
 import { GuardError } from "../model/errors.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
+import type { Ipv6Address } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { Guest, GuestSpec, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
@@ -48,8 +49,24 @@ function draftOf(site: WantedSite, { name, held: guest }: GuestWish, spec: NicSp
   return { claim: { guest: name, nic }, spec, network, held, address, mac };
 }
 
+/** What a NIC names besides its first IPv4 address as its alone: nobody else may be given it. */
+function namedAddresses({ address6, addresses }: NicSpec): readonly (Ipv4Address | Ipv6Address)[] {
+  const more = addresses.flatMap((block) => ("address" in block ? [block.address] : []));
+  return address6 === undefined ? more : [address6, ...more];
+}
+
 /** Everything the NIC held and holds no longer; first for all guests, so that two may swap. */
-function release(site: WantedSite, claim: Claim, held: NicIdentity, draft: Draft | undefined): void {
+function release(
+  site: WantedSite,
+  claim: Claim,
+  held: NicIdentity,
+  was: NicSpec | undefined,
+  draft: Draft | undefined,
+): void {
+  const stays = draft?.spec.network === held.network ? namedAddresses(draft.spec) : [];
+  for (const address of was === undefined ? [] : namedAddresses(was)) {
+    if (!stays.includes(address)) site.addresses.release(addressOn(held.network, address), claim);
+  }
   for (const address of held.addresses4) {
     if (draft?.spec.network !== held.network || draft.address !== address)
       site.addresses.release(addressOn(held.network, address), claim);
@@ -58,12 +75,18 @@ function release(site: WantedSite, claim: Claim, held: NicIdentity, draft: Draft
 }
 
 export function releaseGuest(site: WantedSite, guest: Guest, drafts: readonly Draft[] = []): void {
-  for (const [nic, held] of guest.nics.entries()) release(site, { guest: guest.name, nic }, held, drafts[nic]);
+  for (const [nic, held] of guest.nics.entries())
+    release(site, { guest: guest.name, nic }, held, guest.spec.nics[nic], drafts[nic]);
 }
 
 const nicText = ({ guest, nic }: Claim): string => `NIC ${nic} of guest '${guest}'`;
 
-function takenAddress(draft: Draft, address: Ipv4Address, network: ObjectName, holder: Claim): GuardError {
+function takenAddress(
+  draft: Draft,
+  address: Ipv4Address | Ipv6Address,
+  network: ObjectName,
+  holder: Claim,
+): GuardError {
   const says = `${address} on network '${network}', wanted for ${nicText(draft.claim)}, is held by ${nicText(holder)}`;
   return new GuardError("ADDRESS_TAKEN", says, {
     fields: { address, network, guest: draft.claim.guest, holder: holder.guest },
@@ -99,6 +122,11 @@ function claimAddress(site: WantedSite, draft: Draft, address: Ipv4Address): voi
   const kept = draft.held?.network === spec.network && draft.held.addresses4.includes(address);
   // What is kept is judged with its network: there the error names all the guests.
   if (why !== undefined && !kept) throw invalid("guest", claim.guest, `spec.nics[${claim.nic}].address4: ${why}`);
+  claimOnWire(site, draft, address);
+}
+
+function claimOnWire(site: WantedSite, draft: Draft, address: Ipv4Address | Ipv6Address): void {
+  const { spec, claim } = draft;
   for (const name of networksOfWire(site, spec.network)) {
     const holder = site.addresses.holder(addressOn(name, address));
     if (holder !== undefined && !sameClaim(holder, claim)) throw takenAddress(draft, address, name, holder);
@@ -148,6 +176,7 @@ function spellAddress(site: WantedSite, draft: Draft): void {
 function claimKnown(site: WantedSite, drafts: readonly Draft[]): void {
   for (const draft of drafts) {
     if (draft.address !== undefined) claimAddress(site, draft, draft.address);
+    for (const address of namedAddresses(draft.spec)) claimOnWire(site, draft, address);
     if (draft.mac !== undefined) claimMac(site, draft, draft.mac);
   }
   for (const draft of drafts) spellAddress(site, draft);

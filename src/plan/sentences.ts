@@ -1,6 +1,6 @@
 /** What a plan would change, as people read it. */
 import { unreachable } from "../model/never.ts";
-import type { GroupRule, GroupSpec, Guest, NetworkSpec, NicIdentity, Resource } from "../model/resources.ts";
+import type { GroupRule, GroupSpec, Guest, NetworkSpec, NicIdentity, NicSpec, Resource } from "../model/resources.ts";
 import { differences, toJson } from "./json.ts";
 
 type Sentences = readonly string[];
@@ -41,10 +41,22 @@ function nicSentences(before: NicIdentity | undefined, after: NicIdentity | unde
   return from === to ? [] : [`change NIC ${nic} on ${after.network} from ${from} to ${to}`];
 }
 
+/** What no sentence about a NIC's identity tells. */
+const ownFields: ReadonlySet<string> = new Set([
+  "groups",
+  "address6",
+  "addresses",
+  "allowedPairs",
+  "roles",
+  "unchecked",
+  "mode",
+  "rates",
+] satisfies (keyof NicSpec)[]);
+
 /** Fields that only repeat what a sentence about the NIC says already. */
 const repeats = (path: string, nics: ReadonlySet<number>): boolean => {
   const [, nic, field] = /^nics\[(\d+)\](?:\.(\w+))?/.exec(path) ?? [];
-  return nic !== undefined && field !== "groups" && nics.has(Number(nic));
+  return nic !== undefined && !(field !== undefined && ownFields.has(field)) && nics.has(Number(nic));
 };
 
 function guestChanges(before: Guest, after: Guest): Sentences {

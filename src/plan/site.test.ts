@@ -137,7 +137,9 @@ describe("a first site", () => {
     expect(site.entries.get("address/lan0/10.0.0.11")?.value).toEqual({ guest: "web2", nic: 0 });
     expect(site.entries.get("guest/web2")?.value).toEqual({
       name: "web2",
-      spec: { nics: [{ network: "lan0", groups: [] }] },
+      spec: {
+        nics: [{ network: "lan0", addresses: [], allowedPairs: [], roles: [], unchecked: [], rates: {}, groups: [] }],
+      },
       nics: [{ network: "lan0", mac: "fe:00:0a:00:00:0b", addresses4: ["10.0.0.11"] }],
     });
   });
@@ -287,6 +289,44 @@ describe("identities", () => {
     );
     apply(site, guest("b", "{ network: far }"));
     expect(nicsOf(site, "b")).toEqual(["far/10.0.0.11 fe:00:0a:00:00:0b"]);
+  });
+});
+
+describe("what is one NIC's alone", () => {
+  const lan6 = lan("lan0", "10.0.0.0/24", 'range4: [10.0.0.10-10.0.0.12], prefix6: "2001:db8::/64"');
+  const alone = (...addresses: readonly string[]): string =>
+    `{ network: lan0, addresses: [${addresses.map((address) => `"${address}"`).join(", ")}] }`;
+
+  test.each<[string, string, string, string]>([
+    ["a prefix with somebody's address in it", alone("10.0.0.8/29"), onLan, "10.0.0.8/29 of NIC 0 of guest 'b'"],
+    ["a prefix with the gateway in it", alone("10.0.0.0/30"), onLan, "10.0.0.0/30 of NIC 0 of guest 'b'"],
+    ["two prefixes that meet", alone("10.9.0.0/24"), alone("10.9.0.128/25"), "10.9.0.128/25 of NIC 0 of guest 'a'"],
+    ["an address in a prefix", alone("2001:db8:9::/48"), alone("2001:db8:9::5"), "2001:db8:9::5 of NIC 0 of guest 'a'"],
+    [
+      "the address that another NIC's MAC makes",
+      '{ network: lan0, address6: "2001:db8::fc00:aff:fe00:a" }',
+      onLan,
+      "2001:db8::fc00:aff:fe00:a of NIC 0 of guest",
+    ],
+  ])("meets nobody else's: %s", (_, first, second, words) => {
+    const site = newSite(lan6);
+    apply(site, guest("a", onLan));
+    const given = refusal(() => plan(site, guest("a", second), guest("b", first)));
+    expect(given.code).toBe("ADDRESS_TAKEN");
+    expect(given.message).toContain(words);
+  });
+
+  test("may hold its own single addresses, and others' prefixes beside it", () => {
+    const site = newSite(lan6);
+    apply(site, guest("a", alone("10.9.0.0/25", "10.9.0.7")), guest("b", alone("10.9.0.128/25", "2001:db8:1::/64")));
+    expect(nicsOf(site, "a")).toEqual(["lan0/10.0.0.10 fe:00:0a:00:00:0a"]);
+  });
+
+  test("outside the network's prefix does not hinder the network", () => {
+    const site = newSite(lan6, guest("a", alone("10.9.0.7")));
+    expect(
+      apply(site, lan("lan0", "10.0.0.0/24", 'range4: [10.0.0.10-10.0.0.99], prefix6: "2001:db8::/64"')),
+    ).not.toEqual([]);
   });
 });
 

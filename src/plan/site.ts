@@ -7,8 +7,10 @@ import type { ChangeView } from "../model/operations.ts";
 import type { Guest, GuestSpec, Kind, NetworkSpec, Resource } from "../model/resources.ts";
 import type { Json, Key, Revision, Transaction, Write } from "../store/store.ts";
 import { addressOn, type Claim, type Claims, siteKeys } from "./claims.ts";
+import type { SiteView } from "./desired.ts";
 import { assignIdentities, type GuestWish, type Random, releaseGuest, unassignable } from "./identity.ts";
 import { sameJson, toJson } from "./json.ts";
+import { assertAlone } from "./overlaps.ts";
 import { createdSentences, deletedSentences, groupSentences, guestSentences, networkSentences } from "./sentences.ts";
 import { assertReferences, type HeldNetworks, peerGroups, type WantedSite, wantedSite } from "./wanted.ts";
 
@@ -88,14 +90,19 @@ interface Holding {
   readonly claim: Claim;
 }
 
-/** Who holds addresses in the networks that change. */
-function holdings(site: WantedSite, networks: ReadonlySet<string>): ReadonlyMap<string, readonly Holding[]> {
+/** Who was given addresses in the networks that change; what an operator named besides may lie anywhere. */
+function holdings(
+  site: WantedSite,
+  networks: ReadonlySet<string>,
+  guests: ReadonlyMap<string, Guest>,
+): ReadonlyMap<string, readonly Holding[]> {
   const found = new Map<string, Holding[]>();
   if (networks.size === 0) return found;
   for (const [what, claim] of site.addresses.all()) {
     const slash = what.indexOf("/");
     const [network, address] = [what.slice(0, slash), parseIpv4(what.slice(slash + 1))];
     if (!networks.has(network) || address === undefined) continue;
+    if (guests.get(claim.guest)?.nics[claim.nic]?.addresses4.includes(address) === false) continue;
     const list = found.get(network);
     if (list === undefined) found.set(network, [{ address, claim }]);
     else list.push({ address, claim });
@@ -173,9 +180,9 @@ function guestWishes(held: HeldSite, changed: readonly Resource[]): readonly Gue
   });
 }
 
-function assertNetworks(site: WantedSite, changed: readonly Resource[]): void {
+function assertNetworks(site: WantedSite, changed: readonly Resource[], guests: ReadonlyMap<string, Guest>): void {
   const networks = changed.filter((resource) => resource.kind === "network");
-  const held = holdings(site, new Set(networks.map(({ name }) => name)));
+  const held = holdings(site, new Set(networks.map(({ name }) => name)), guests);
   for (const { name, spec } of networks) assertHoldings(site, name, spec, held.get(name) ?? []);
 }
 
@@ -209,17 +216,34 @@ function writeObject(draft: Draft, site: WantedSite, resource: Resource, guests:
   draft.put(siteKeys.guest(guest.name), toJson(guest));
 }
 
-/**
- * @param random as many random bytes as asked for; only MACs of scheme `random` are drawn from it
- * @throws ADDRESS_TAKEN, MAC_TAKEN, POOL_EXHAUSTED, IN_USE, and SITE_INVALID for references that lead nowhere
- */
-export function planSite(held: HeldSite, wanted: readonly Resource[], random: Random): SitePlan {
+/** The site as it will be, with everything that must hold of it. */
+interface Settled {
+  readonly site: WantedSite;
+  /** Of the wanted objects. */
+  readonly changed: readonly Resource[];
+  /** New or changed. */
+  readonly guests: ReadonlyMap<ObjectName, Guest>;
+  readonly allGuests: ReadonlyMap<ObjectName, Guest>;
+}
+
+function settle(held: HeldSite, wanted: readonly Resource[], random: Random): Settled {
   const site = wantedSite(held, wanted);
   assertReferences(site, wanted);
   const changed = wanted.filter((resource) => !isUnchanged(held, resource));
   const assigned = assignIdentities(site, guestWishes(held, changed), random);
   const guests = new Map(assigned.map((guest) => [guest.name, guest]));
-  assertNetworks(site, changed);
+  const allGuests = new Map([...held.guests, ...guests]);
+  assertNetworks(site, changed, allGuests);
+  assertAlone(site.networks, [...allGuests.values()]);
+  return { site, changed, guests, allGuests };
+}
+
+/**
+ * @param random as many random bytes as asked for; only MACs of scheme `random` are drawn from it
+ * @throws ADDRESS_TAKEN, MAC_TAKEN, POOL_EXHAUSTED, IN_USE, and SITE_INVALID for references that lead nowhere
+ */
+export function planSite(held: HeldSite, wanted: readonly Resource[], random: Random): SitePlan {
+  const { site, changed, guests } = settle(held, wanted, random);
   const draft = createDraft(held.revisions);
   for (const resource of changed) writeObject(draft, site, resource, guests);
   writeClaims(draft, site.addresses, siteKeys.address);
@@ -232,6 +256,22 @@ export function planSite(held: HeldSite, wanted: readonly Resource[], random: Ra
     return { action, kind, name, sentences: sentencesOf(held, guests, resource) };
   });
   return { changes, transaction: draft.transaction() };
+}
+
+const nothing: HeldSite = {
+  networks: new Map(),
+  groups: new Map(),
+  guests: new Map(),
+  addresses: new Map(),
+  macs: new Map(),
+  revisions: new Map(),
+  attached: new Set(),
+};
+
+/** The site as a host that holds nothing would come to have it. @throws as `planSite` */
+export function freshSite(wanted: readonly Resource[], random: Random): SiteView {
+  const { site, allGuests } = settle(nothing, wanted, random);
+  return { networks: site.networks, guests: allGuests };
 }
 
 function inUse(kind: Kind, name: string, users: readonly string[]): GuardError {

@@ -15,6 +15,10 @@ export const fields = {
   /** On netdev ingress the Ethernet header is already off; on egress it is counted. */
   length: { nft: "meta length", bytes: 4 },
   etherDestination: { nft: "@ll,0,48", bytes: 6 },
+  /** 01:00:5e is IPv4 multicast (RFC 1112), 33:33:ff the solicited nodes of IPv6 (RFC 2464). */
+  etherDestination24: { nft: "@ll,0,24", bytes: 3 },
+  /** 33:33 is IPv6 multicast (RFC 2464). */
+  etherDestination16: { nft: "@ll,0,16", bytes: 2 },
   /** Least significant bit of the first octet of the destination: broadcast or multicast. */
   groupBit: { nft: "@ll,7,1", bytes: 1 },
   etherSource: { nft: "@ll,48,48", bytes: 6 },
@@ -37,7 +41,42 @@ export const fields = {
   ip4Destination: { nft: "@nh,128,32", bytes: 4 },
   /** First octet of the destination: 224 and above is multicast, reserved or broadcast. */
   ip4DestinationTop: { nft: "@nh,128,8", bytes: 1 },
-  /** Transport fields exist only where the kernel found a whole IPv4 header and no later fragment. */
+  /** The one option of an IGMP packet, if the header is 24 octets: router alert is 94 04 00 00 (RFC 2113). */
+  ip4Option: { nft: "@nh,160,32", bytes: 4 },
+  ip6Version: { nft: "@nh,0,4", bytes: 1 },
+  /** Of all behind the fixed header. */
+  ip6Length: { nft: "@nh,32,16", bytes: 2 },
+  ip6Next: { nft: "@nh,48,8", bytes: 1 },
+  ip6HopLimit: { nft: "@nh,56,8", bytes: 1 },
+  ip6Source: { nft: "@nh,64,128", bytes: 16 },
+  ip6Destination: { nft: "@nh,192,128", bytes: 16 },
+  /** ff is multicast. */
+  ip6DestinationTop: { nft: "@nh,192,8", bytes: 1 },
+  /** All but the last three octets: ff02::1:ff00:0/104 are the solicited nodes (RFC 4291 section 2.7.1). */
+  ip6DestinationNode: { nft: "@nh,192,104", bytes: 13 },
+  /** Next header and length (eight octets: 0) of the first extension header. */
+  ip6ExtensionHead: { nft: "@nh,320,16", bytes: 2 },
+  /** ICMPv6 right behind the fixed header, where neighbour discovery must be. */
+  icmp6Type: { nft: "@nh,320,8", bytes: 1 },
+  icmp6TypeCode: { nft: "@nh,320,16", bytes: 2 },
+  /** Of solicitation and advertisement (RFC 4861 sections 4.3, 4.4). */
+  ndTarget: { nft: "@nh,384,128", bytes: 16 },
+  ndTargetTop: { nft: "@nh,384,8", bytes: 1 },
+  /** Type and length of the first option behind the target, and the MAC in it. */
+  ndOption: { nft: "@nh,512,16", bytes: 2 },
+  ndOptionMac: { nft: "@nh,528,48", bytes: 6 },
+  /** The same of a router solicitation, which has no target. */
+  rsOption: { nft: "@nh,384,16", bytes: 2 },
+  rsOptionMac: { nft: "@nh,400,48", bytes: 6 },
+  /** Protocol of the transport header, behind whatever IPv6 extension headers the kernel could walk. */
+  transport: { nft: "meta l4proto", bytes: 1 },
+  /** In units of eight octets; there only when the packet has a fragment header. */
+  ip6FragmentOffset: { nft: "frag frag-off", bytes: 2 },
+  /** Transport fields exist only where the kernel found a whole header chain and no later fragment. */
+  icmpType: { nft: "@th,0,8", bytes: 1 },
+  igmpGroup: { nft: "@th,32,32", bytes: 4 },
+  mldGroup: { nft: "@th,64,128", bytes: 16 },
+  tcpFlags: { nft: "@th,104,8", bytes: 1 },
   udpSource: { nft: "@th,0,16", bytes: 2 },
   udpDestination: { nft: "@th,16,16", bytes: 2 },
   udpLength: { nft: "@th,32,16", bytes: 2 },
@@ -50,7 +89,10 @@ export type Field = keyof typeof fields;
 export type Family = "netdev" | "bridge" | "inet" | "arp";
 export type Match =
   | { readonly kind: "in"; readonly key: readonly Field[]; readonly set: string }
-  | { readonly kind: "is"; readonly field: Field; readonly value: number }
+  /** In the set, and the element's own token bucket still has tokens; takes one. */
+  | { readonly kind: "within"; readonly key: Field; readonly set: string }
+  /** Wide values as bigint. */
+  | { readonly kind: "is"; readonly field: Field; readonly value: number | bigint }
   | { readonly kind: "oneOf"; readonly field: Field; readonly values: readonly number[] }
   | { readonly kind: "atLeast"; readonly field: Field; readonly value: number }
   | { readonly kind: "below"; readonly field: Field; readonly value: number }
@@ -61,6 +103,10 @@ export type Match =
       readonly test: "==" | ">=";
       readonly value: number;
     }
+  /** An IPv6 routing header, wherever in the chain. */
+  | { readonly kind: "routingHeader" }
+  /** Whether the destination is an address of this host (or a broadcast address of a network it is on), as its routing table says now. */
+  | { readonly kind: "toHost"; readonly holds: boolean }
   | { readonly kind: "startsWith"; readonly field: "iifname" | "oifname"; readonly prefix: string };
 
 export type Statement =
@@ -75,14 +121,20 @@ export type Statement =
   /** One bucket for all. */
   | { readonly kind: "limit"; readonly perSecond: number }
   | { readonly kind: "count"; readonly set: string; readonly key: readonly Field[] }
+  /** Puts the key into a set that forgets; if it is there already, it is forgotten later. */
+  | { readonly kind: "learn"; readonly set: string; readonly key: readonly Field[] }
   | { readonly kind: "log"; readonly group: number; readonly snaplen?: number }
   | { readonly kind: "mark"; readonly value: number }
-  | { readonly kind: "markFrom"; readonly key: Field; readonly map: string };
+  /** Where the map has element buckets, goes on only while there are tokens. */
+  | { readonly kind: "markFrom"; readonly key: readonly Field[]; readonly map: string };
 
 export type Verdict =
   | { readonly kind: "accept" }
   | { readonly kind: "drop" }
   | { readonly kind: "goto"; readonly chain: string }
+  /** Goes on with the next rule if that chain returns. */
+  | { readonly kind: "jump"; readonly chain: string }
+  | { readonly kind: "return" }
   /** To the chain of the field's value; a value without a case goes on to the next rule. */
   | {
       readonly kind: "dispatch";
@@ -110,8 +162,12 @@ export interface SetSpec {
   /** Present on maps: what the key leads to. */
   readonly to?: Field;
   readonly size: number;
-  /** static: filled by the agent. counted: filled by rules, with counters. buckets: filled by rules, forgotten after a minute. ranges: prefixes. */
-  readonly use: "static" | "counted" | "buckets" | "ranges";
+  /**
+   * static: filled by the agent. limited, limitedBytes: filled by the agent, a token bucket of its own in every element. ranges: filled by the agent, prefixes.
+   * counted: filled by rules, with counters. buckets: filled by rules, forgotten after a minute. learned: filled by rules, forgotten after a day without use.
+   * beats: filled by the agent again and again, forgotten when it stops.
+   */
+  readonly use: "static" | "limited" | "limitedBytes" | "ranges" | "counted" | "buckets" | "learned" | "beats";
 }
 
 export interface Table {
@@ -121,7 +177,8 @@ export interface Table {
 }
 
 export const inSet = (set: string, ...key: Field[]): Match => ({ kind: "in", key, set });
-export const is = (field: Field, value: number): Match => ({ kind: "is", field, value });
+export const within = (set: string, key: Field): Match => ({ kind: "within", key, set });
+export const is = (field: Field, value: number | bigint): Match => ({ kind: "is", field, value });
 export const oneOf = (field: Field, ...values: number[]): Match => ({ kind: "oneOf", field, values });
 export const atLeast = (field: Field, value: number): Match => ({ kind: "atLeast", field, value });
 export const below = (field: Field, value: number): Match => ({ kind: "below", field, value });
@@ -133,9 +190,15 @@ export const masked = (field: Field, mask: number, test: "==" | ">=", value: num
   value,
 });
 
+export const toHost: Match = { kind: "toHost", holds: true };
+export const notToHost: Match = { kind: "toHost", holds: false };
+export const routingHeader: Match = { kind: "routingHeader" };
+
 export const accept: Verdict = { kind: "accept" };
 export const drop: Verdict = { kind: "drop" };
 export const next: Verdict = { kind: "next" };
+export const back: Verdict = { kind: "return" };
+export const jumpTo = (chain: string): Verdict => ({ kind: "jump", chain });
 export const goTo = (chain: string): Verdict => ({ kind: "goto", chain });
 
 /** A rule from what it asks, what it does and where it leads; either list may be left empty. */

@@ -1,7 +1,14 @@
 /** Bindings and networks as set elements: the bytes the kernel compares, nothing else. */
+import { isIpv6 } from "../model/ip-block.ts";
 import { type Ipv4Address, type Ipv4Prefix, ipv4FromNumber, ipv4ToBytes, prefix4Bounds } from "../model/ipv4.ts";
+import { type Ipv6Address, ipv6ToBytes, isLinkLocal6, prefix6Bounds } from "../model/ipv6.ts";
 import { type MacAddress, macToBytes } from "../model/mac.ts";
+import { unreachable } from "../model/never.ts";
+import type { Rates, Share } from "../model/rates.ts";
+import { reasonTable } from "../model/reasons.ts";
+import type { HostService, IpBlock, Role, Uncheckable } from "../model/resources.ts";
 import type { Family } from "./ast.ts";
+import { guardTable } from "./guard.ts";
 
 /** An element and the set it belongs to, in the tables of the skeleton. */
 export interface PlacedElement {
@@ -11,15 +18,31 @@ export interface PlacedElement {
   /** End of the range, on sets of prefixes. */
   readonly keyEnd?: Uint8Array;
   readonly data?: Uint8Array;
+  /** The element's own token bucket, on sets that have them. */
+  readonly limit?: ElementLimit;
+}
+
+/** One of the addresses or prefixes of a port, and the MAC it goes with in ARP and ND. */
+export interface Source {
+  readonly what: IpBlock;
+  readonly mac: MacAddress;
+  /** Others may have it too: it is wherever it last announced itself, so the host does not answer for it. */
+  readonly shared?: boolean;
 }
 
 /** What one port may be: the guard contract's binding. */
 export interface PortBinding {
   readonly ifindex: number;
+  /** The NIC's own; `sources` may bring more. */
   readonly mac: MacAddress;
-  readonly addresses4: readonly Ipv4Address[];
-  /** Number of the port's network; stands in the packet mark while the guard looks at ARP. */
+  /** Everything of both families that the port may speak as, link-local addresses too. */
+  readonly sources: readonly Source[];
+  /** Number of the port's network; stands in the packet mark while the guard looks at a frame. */
   readonly network: number;
+  readonly roles: readonly Role[];
+  readonly unchecked: readonly Uncheckable[];
+  readonly observed: boolean;
+  readonly rates: Rates;
 }
 
 /** What the guard must know of a network whose members it guards. */
@@ -27,9 +50,12 @@ export interface NetworkFacts {
   readonly network: number;
   readonly prefix4: Ipv4Prefix;
   readonly gateway4: Ipv4Address;
+  readonly gateway6?: Ipv6Address;
   readonly gatewayMac?: MacAddress;
+  readonly hostServices: readonly HostService[];
+  readonly multicast: readonly (Ipv4Address | Ipv6Address)[];
   /** Address and MAC of every guest of the network: nobody else may announce these. */
-  readonly members: readonly { readonly address: Ipv4Address; readonly mac: MacAddress }[];
+  readonly members: readonly Source[];
 }
 
 /** Families whose birth tables must let an armed port pass. */
@@ -38,14 +64,14 @@ const armedFamilies = ["bridge", "inet", "arp"] as const;
 const little = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /** Interface indexes and marks are numbers of the host: its own byte order. */
-function hostU32(value: number): Uint8Array {
+export function hostU32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, little);
   return bytes;
 }
 
 /** In sets of ranges nft compares everything in network order, marks too. */
-function networkU32(value: number): Uint8Array {
+export function networkU32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, false);
   return bytes;
@@ -67,56 +93,194 @@ export function hostU32At(key: Uint8Array, offset: number): number {
   return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(offset, little);
 }
 
-export function portElements(binding: PortBinding): readonly PlacedElement[] {
-  const port = hostU32(binding.ifindex);
-  const mac = macToBytes(binding.mac);
-  const netdev = (set: string, key: Uint8Array, data?: Uint8Array): PlacedElement =>
-    data === undefined ? { family: "netdev", set, key } : { family: "netdev", set, key, data };
-  const elements = [
-    netdev("ports", port),
-    netdev("identity", concatKey(port, mac)),
-    netdev("chaddr", concatKey(port, mac)),
-    netdev("network", port, hostU32(binding.network)),
-    ...armedFamilies.map((family): PlacedElement => ({ family, set: "armed", key: port })),
-  ];
-  for (const address of binding.addresses4) {
-    const ip = ipv4ToBytes(address);
-    elements.push(netdev("bind4", concatKey(port, mac, ip)), netdev("addr4", concatKey(port, ip)));
+/** Milliseconds and nanoseconds are the kernel's business: a share is tokens a second and how many may be saved up. */
+export interface ElementLimit extends Share {
+  readonly unit: "packets" | "bytes";
+}
+
+type Place = (
+  set: string,
+  key: Uint8Array,
+  more?: { data?: Uint8Array; limit?: ElementLimit; keyEnd?: Uint8Array },
+) => void;
+
+function collector(): { readonly place: Place; readonly elements: PlacedElement[] } {
+  const elements: PlacedElement[] = [];
+  const place: Place = (set, key, more = {}) => {
+    elements.push({ family: "netdev", set, key, ...more });
+  };
+  return { place, elements };
+}
+
+export function macsOf(binding: Pick<PortBinding, "mac" | "sources">): readonly MacAddress[] {
+  return [...new Set([binding.mac, ...binding.sources.map(({ mac }) => mac)])];
+}
+
+function placeSource(place: Place, ifindex: number, { what, mac }: Source): void {
+  const port = hostU32(ifindex);
+  switch (what.kind) {
+    case "address4": {
+      const ip = ipv4ToBytes(what.address);
+      place("bind4", concatKey(port, macToBytes(mac), ip));
+      place("addr4", concatKey(port, ip));
+      return;
+    }
+    case "prefix4": {
+      const [first, last] = bounds4(what.prefix);
+      const key = networkU32(ifindex);
+      place("binds4", concatKey(key, macToBytes(mac), first), { keyEnd: concatKey(key, macToBytes(mac), last) });
+      place("addrs4", concatKey(key, first), { keyEnd: concatKey(key, last) });
+      return;
+    }
+    case "address6": {
+      const key = concatKey(port, ipv6ToBytes(what.address));
+      place("addr6", key);
+      if (isLinkLocal6(what.address)) place("linklocal6", key);
+      return;
+    }
+    case "prefix6": {
+      const { first, last } = prefix6Bounds(what.prefix);
+      place("addrs6", concatKey(networkU32(ifindex), first), { keyEnd: concatKey(networkU32(ifindex), last) });
+      return;
+    }
+    default:
+      unreachable(what);
   }
-  return elements;
+}
+
+/** The host may say who has it. */
+function placeAnswer(place: Place, mark: Uint8Array, what: IpBlock): void {
+  if (what.kind === "address4") place("answers4", concatKey(mark, ipv4ToBytes(what.address)));
+  if (what.kind === "address6") place("answers6", concatKey(mark, ipv6ToBytes(what.address)));
+}
+
+function bounds4(prefix: Ipv4Prefix): readonly [Uint8Array, Uint8Array] {
+  const { first, last } = prefix4Bounds(prefix);
+  return [ipv4ToBytes(ipv4FromNumber(first)), ipv4ToBytes(ipv4FromNumber(last))];
+}
+
+const shareSets = {
+  arp: "rate_arp",
+  nd: "rate_nd",
+  dhcp: "rate_dhcp",
+  multicast: "rate_multicast",
+  syn: "rate_syn",
+} as const;
+
+function placeShares(place: Place, port: Uint8Array, rates: Rates): void {
+  for (const name of ["arp", "nd", "dhcp", "multicast", "syn"] as const)
+    place(shareSets[name], port, { limit: { ...rates[name], unit: "packets" } });
+  place("rate_bytes", port, { limit: { ...rates.bytes, unit: "bytes" } });
+}
+
+export function portElements(binding: PortBinding): readonly PlacedElement[] {
+  const { ifindex, mac, rates } = binding;
+  const port = hostU32(ifindex);
+  const network = hostU32(binding.network);
+  const { place, elements } = collector();
+  place("ports", port);
+  place("network", port, { data: network });
+  place("chaddr", concatKey(port, macToBytes(mac)));
+  for (const own of macsOf(binding)) {
+    const key = concatKey(port, macToBytes(own));
+    place("macs", key);
+    place("identity", key, { data: network, limit: { ...rates.packets, unit: "packets" } });
+  }
+  for (const source of binding.sources) {
+    placeSource(place, ifindex, source);
+    if (source.shared !== true && !binding.observed) placeAnswer(place, network, source.what);
+  }
+  placeShares(place, port, rates);
+  if (binding.roles.includes("dhcp-server")) place("dhcp_servers", port);
+  if (binding.roles.includes("router")) place("ra_senders", port);
+  if (binding.sources.some(({ shared }) => shared === true)) place("sharers", port);
+  if (binding.observed) place("observed", port);
+  for (const reason of binding.unchecked) place("unchecked", concatKey(port, hostU32(reasonTable[reason].code)));
+  for (const family of armedFamilies) elements.push({ family, set: "armed", key: port });
+  if (binding.observed || binding.unchecked.includes("host"))
+    elements.push({ family: "bridge", set: "host_open", key: port });
+  return once(elements);
+}
+
+/** Two sources may make the same element (one address with two MACs); the kernel wants it named once. */
+function once(elements: readonly PlacedElement[]): readonly PlacedElement[] {
+  const seen = new Map<string, PlacedElement>();
+  for (const element of elements)
+    seen.set(`${element.family}/${element.set}/${String.fromCharCode(...element.key)}`, element);
+  return [...seen.values()];
+}
+
+function placeTrue(place: Place, mark: Uint8Array, { what, mac }: Source): void {
+  if (what.kind === "address4") {
+    place("known4", concatKey(mark, ipv4ToBytes(what.address)));
+    place("true4", concatKey(mark, ipv4ToBytes(what.address), macToBytes(mac)));
+  }
+  if (what.kind === "address6") {
+    place("known6", concatKey(mark, ipv6ToBytes(what.address)));
+    place("true6", concatKey(mark, ipv6ToBytes(what.address), macToBytes(mac)));
+  }
+}
+
+function placeGateway(place: Place, mark: Uint8Array, { gateway4, gateway6, gatewayMac }: NetworkFacts): void {
+  if (gatewayMac === undefined) {
+    place("gateways4", concatKey(mark, ipv4ToBytes(gateway4)));
+    if (gateway6 !== undefined) place("gateways6", concatKey(mark, ipv6ToBytes(gateway6)));
+    return;
+  }
+  place("routers", concatKey(mark, macToBytes(gatewayMac)));
+  const blocks: IpBlock[] = [{ kind: "address4", address: gateway4 }];
+  if (gateway6 !== undefined) blocks.push({ kind: "address6", address: gateway6 });
+  for (const what of blocks) {
+    placeTrue(place, mark, { what, mac: gatewayMac });
+    placeAnswer(place, mark, what);
+  }
+  if (gateway6 !== undefined) place("routers6", concatKey(mark, ipv6ToBytes(gateway6)));
+}
+
+function placeServices(place: Place, mark: Uint8Array, services: readonly HostService[]): void {
+  const numbers = { tcp: 6, udp: 17 } as const;
+  for (const { protocol, ports } of services) {
+    if (protocol === "icmp") place("host_echo", mark);
+    else if (typeof protocol === "number") place("host_protocols", concatKey(mark, Uint8Array.of(protocol)));
+    else
+      for (const port of ports)
+        place("host_services", concatKey(mark, Uint8Array.of(numbers[protocol]), Uint8Array.of(port >> 8, port & 255)));
+  }
+}
+
+function placeGroups(place: Place, mark: Uint8Array, groups: NetworkFacts["multicast"]): void {
+  for (const group of groups) {
+    const [name, bytes] = isIpv6(group) ? (["6", ipv6ToBytes(group)] as const) : (["4", ipv4ToBytes(group)] as const);
+    place(`groups${name}`, concatKey(mark, bytes));
+    place(`multicast${name}`, mark);
+  }
 }
 
 export function networkElements(facts: NetworkFacts): readonly PlacedElement[] {
   const mark = hostU32(facts.network);
-  const { first, last } = prefix4Bounds(facts.prefix4);
-  const elements: PlacedElement[] = [
-    {
-      family: "netdev",
-      set: "prefix4",
-      key: concatKey(networkU32(facts.network), ipv4ToBytes(ipv4FromNumber(first))),
-      keyEnd: concatKey(networkU32(facts.network), ipv4ToBytes(ipv4FromNumber(last))),
-    },
-  ];
-  const known = (address: Ipv4Address, mac: MacAddress): void => {
-    const ip = ipv4ToBytes(address);
-    elements.push({ family: "netdev", set: "known4", key: concatKey(mark, ip) });
-    elements.push({ family: "netdev", set: "true4", key: concatKey(mark, ip, macToBytes(mac)) });
-  };
-  if (facts.gatewayMac === undefined) {
-    elements.push({ family: "netdev", set: "gateways4", key: concatKey(mark, ipv4ToBytes(facts.gateway4)) });
-  } else {
-    known(facts.gateway4, facts.gatewayMac);
-  }
-  for (const member of facts.members) known(member.address, member.mac);
-  return elements;
+  const wide = networkU32(facts.network);
+  const { place, elements } = collector();
+  const [first, last] = bounds4(facts.prefix4);
+  place("prefix4", concatKey(wide, first), { keyEnd: concatKey(wide, last) });
+  placeGateway(place, mark, facts);
+  for (const member of facts.members) placeTrue(place, mark, member);
+  placeServices(place, mark, facts.hostServices);
+  placeGroups(place, mark, facts.multicast);
+  return once(elements);
+}
+
+/** What the agent must say again and again while it answers ARP and ND of a network. */
+export function suppressElement(network: number): PlacedElement {
+  return { family: "netdev", set: "suppress", key: hostU32(network) };
 }
 
 /** The sets the agent fills, by table: everything else in them is not ours to leave there. */
 export const staticSets: readonly { readonly family: Family; readonly set: string }[] = [
-  ...["ports", "identity", "chaddr", "network", "bind4", "addr4", "prefix4", "known4", "true4", "gateways4"].map(
-    (set) => ({ family: "netdev", set }) as const,
-  ),
+  ...guardTable.sets
+    .filter(({ use }) => use === "static" || use === "ranges" || use === "limited" || use === "limitedBytes")
+    .map(({ name }) => ({ family: "netdev", set: name }) as const),
   ...armedFamilies.map((family) => ({ family, set: "armed" }) as const),
+  { family: "bridge", set: "host_open" },
 ];
 
 /**

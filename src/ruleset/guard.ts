@@ -10,26 +10,82 @@ import { fromGuest } from "./from-guest.ts";
 import { PORTS } from "./parts.ts";
 import { toGuest } from "./to-guest.ts";
 
-const sets: readonly SetSpec[] = [
+/** Who a port is. */
+const identity: readonly SetSpec[] = [
   { name: "ports", key: ["iif"], size: PORTS, use: "static" },
-  { name: "identity", key: ["iif", "etherSource"], size: PORTS, use: "static" },
+  { name: "macs", key: ["iif", "etherSource"], size: 2 * PORTS, use: "static" },
+  { name: "identity", key: ["iif", "etherSource"], to: "mark", size: 2 * PORTS, use: "limited" },
+  { name: "network", key: ["iif"], to: "mark", size: PORTS, use: "static" },
   { name: "chaddr", key: ["iif", "dhcpChaddr"], size: PORTS, use: "static" },
   { name: "bind4", key: ["iif", "arpSenderMac", "arpSenderIp"], size: 4 * PORTS, use: "static" },
   { name: "addr4", key: ["iif", "ip4Source"], size: 4 * PORTS, use: "static" },
-  { name: "network", key: ["iif"], to: "mark", size: PORTS, use: "static" },
+  { name: "addr6", key: ["iif", "ip6Source"], size: 4 * PORTS, use: "static" },
+  { name: "linklocal6", key: ["iif", "ip6Source"], size: 2 * PORTS, use: "static" },
+  // Prefixes of the few NICs that have them: ranges are dear to change, so they stand apart.
+  { name: "binds4", key: ["iif", "arpSenderMac", "arpSenderIp"], size: PORTS, use: "ranges" },
+  { name: "addrs4", key: ["iif", "ip4Source"], size: PORTS, use: "ranges" },
+  { name: "addrs6", key: ["iif", "ip6Source"], size: PORTS, use: "ranges" },
+];
+
+/** What the operator gave or took from a port. */
+const exceptions: readonly SetSpec[] = [
+  { name: "dhcp_servers", key: ["iif"], size: PORTS, use: "static" },
+  { name: "ra_senders", key: ["iif"], size: PORTS, use: "static" },
+  { name: "sharers", key: ["iif"], size: PORTS, use: "static" },
+  { name: "observed", key: ["iif"], size: PORTS, use: "static" },
+  { name: "unchecked", key: ["iif", "mark"], size: 8 * PORTS, use: "static" },
+];
+
+/** What is true in a network; its number is the mark. */
+const networks: readonly SetSpec[] = [
   { name: "prefix4", key: ["mark", "arpTargetIp"], size: PORTS, use: "ranges" },
   { name: "known4", key: ["mark", "arpSenderIp"], size: 8 * PORTS, use: "static" },
   { name: "true4", key: ["mark", "arpSenderIp", "arpSenderMac"], size: 8 * PORTS, use: "static" },
+  { name: "known6", key: ["mark", "ip6Source"], size: 8 * PORTS, use: "static" },
+  { name: "true6", key: ["mark", "ip6Source", "etherSource"], size: 8 * PORTS, use: "static" },
   { name: "gateways4", key: ["mark", "arpSenderIp"], size: PORTS, use: "static" },
+  { name: "gateways6", key: ["mark", "ip6Source"], size: PORTS, use: "static" },
+  { name: "routers", key: ["mark", "etherDestination"], size: PORTS, use: "static" },
+  { name: "routers6", key: ["mark", "ip6Source"], size: PORTS, use: "static" },
+  { name: "groups4", key: ["mark", "ip4Destination"], size: PORTS, use: "static" },
+  { name: "groups6", key: ["mark", "ip6Destination"], size: PORTS, use: "static" },
+  { name: "multicast4", key: ["mark"], size: PORTS, use: "static" },
+  { name: "multicast6", key: ["mark"], size: PORTS, use: "static" },
+  { name: "host_services", key: ["mark", "transport", "udpDestination"], size: PORTS, use: "static" },
+  { name: "host_protocols", key: ["mark", "transport"], size: PORTS, use: "static" },
+  { name: "host_echo", key: ["mark"], size: PORTS, use: "static" },
+  { name: "answers4", key: ["mark", "arpTargetIp"], size: 8 * PORTS, use: "static" },
+  { name: "answers6", key: ["mark", "ndTarget"], size: 8 * PORTS, use: "static" },
+  { name: "suppress", key: ["mark"], size: PORTS, use: "beats" },
+];
+
+/** Shares of a port; packets have theirs in `identity`. */
+const shares: readonly SetSpec[] = [
+  { name: "rate_arp", key: ["iif"], size: PORTS, use: "limited" },
+  { name: "rate_nd", key: ["iif"], size: PORTS, use: "limited" },
+  { name: "rate_dhcp", key: ["iif"], size: PORTS, use: "limited" },
+  { name: "rate_multicast", key: ["iif"], size: PORTS, use: "limited" },
+  { name: "rate_syn", key: ["iif"], size: PORTS, use: "limited" },
+  { name: "rate_bytes", key: ["iif"], size: PORTS, use: "limitedBytes" },
+];
+
+/** What the rules write themselves. */
+const written: readonly SetSpec[] = [
+  { name: "gateway_macs", key: ["mark", "etherDestination"], size: PORTS, use: "learned" },
+  { name: "resolved4", key: ["iif", "ip4Destination", "etherDestination"], size: 8 * PORTS, use: "learned" },
+  { name: "resolved6", key: ["iif", "ip6Destination", "etherDestination"], size: 8 * PORTS, use: "learned" },
+  { name: "learn_share", key: ["oif"], size: PORTS, use: "buckets" },
   { name: "drops_from", key: ["iif", "mark"], size: 8 * PORTS, use: "counted" },
   { name: "drops_to", key: ["oif", "mark"], size: 8 * PORTS, use: "counted" },
   { name: "log_from", key: ["iif"], size: PORTS, use: "buckets" },
   { name: "log_to", key: ["oif"], size: PORTS, use: "buckets" },
-  { name: "rate_arp", key: ["iif"], size: PORTS, use: "buckets" },
-  { name: "rate_dhcp", key: ["iif"], size: PORTS, use: "buckets" },
 ];
 
 /** Where the base chains of a port jump to. */
 export const entryChains = { ingress: "from_guest", egress: "to_guest" } as const;
 
-export const guardTable: Table = { family: "netdev", sets, chains: [...fromGuest, ...toGuest] };
+export const guardTable: Table = {
+  family: "netdev",
+  sets: [...identity, ...exceptions, ...networks, ...shares, ...written],
+  chains: [...fromGuest, ...toGuest],
+};

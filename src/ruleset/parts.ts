@@ -1,12 +1,17 @@
 /** What both directions of the guard are made of: header constants, how a frame is refused, counted and sampled. */
 import { type Reason, reasonTable } from "../model/reasons.ts";
 import {
-  type accept,
+  accept,
+  back,
+  below,
   type Chain,
   drop,
   type Field,
   goTo,
+  inSet,
   is,
+  jumpTo,
+  type Match,
   masked,
   next,
   oneOf,
@@ -16,7 +21,7 @@ import {
 } from "./ast.ts";
 
 /** NFLOG groups: what the agent hears. Per network namespace, chosen away from the small numbers other programs use. */
-export const logGroups = { dhcp: 7067, dropsFromGuest: 7068, dropsToGuest: 7069 } as const;
+export const logGroups = { dhcp: 7067, dropsFromGuest: 7068, dropsToGuest: 7069, neighbours: 7070 } as const;
 
 /** Packet mark of what the host's own responder puts on a port ("vfgd"). A guest's frame has it taken away before anything looks at it. */
 export const RESPONDER_MARK = 0x76_66_67_64;
@@ -30,36 +35,50 @@ export const ETHERNET_HEADER = 14;
 export const IPV4_HEADER = 20;
 export const UDP_HEADER = 8;
 export const ETHER_TYPE = { ip4: 0x0800, arp: 0x0806, ip6: 0x86dd } as const;
-export const PROTOCOL = { icmp: 1, igmp: 2, tcp: 6, udp: 17 } as const;
+export const PROTOCOL = { icmp: 1, igmp: 2, ipip: 4, tcp: 6, udp: 17, ip6: 41, gre: 47, icmp6: 58, vrrp: 112 } as const;
+/** Extension headers (RFC 8200 section 4, and the registry of IPv6 extension headers). The kernel walks the first five. */
+export const EXTENSION = { hopByHop: 0, routing: 43, fragment: 44, authentication: 51, none: 59, options: 60 } as const;
+/** Mobility, HIP and Shim6: extension headers by the registry which the kernel does not walk, so what stands behind them is not known. */
+export const UNWALKED = [135, 139, 140] as const;
+
+/** The mark is only ours to use inside the guard: frames leave it with none. */
+export const clean = (verdict: typeof accept, ...matches: readonly Match[]): Rule =>
+  rule(matches, [{ kind: "mark", value: 0 }], verdict);
 
 /** Counts the frame under its reason, and hands a sample of it to the drop log: 5/s a port, 200/s in all, so that one guest cannot flood it. */
-export function dropChain(name: string, port: Field, counts: string, samples: string, group: number): Chain {
-  return {
-    name,
-    rules: [
-      rule([], [{ kind: "count", set: counts, key: [port, "mark"] }], next),
-      rule(
-        [],
-        [
-          { kind: "rate", set: samples, key: port, perSecond: 5, burst: 10 },
-          { kind: "limit", perSecond: 200 },
-          { kind: "log", group, snaplen: 600 },
-        ],
-        next,
-      ),
-      when([], drop),
-    ],
-  };
+function tell(port: Field, counts: string, samples: string, group: number): readonly Rule[] {
+  return [
+    rule([], [{ kind: "count", set: counts, key: [port, "mark"] }], next),
+    rule(
+      [],
+      [
+        { kind: "rate", set: samples, key: port, perSecond: 5, burst: 10 },
+        { kind: "limit", perSecond: 200 },
+        { kind: "log", group, snaplen: 600 },
+      ],
+      next,
+    ),
+    // Observed: judged and told, and let by (contract section 5).
+    clean(accept, inSet("observed", port)),
+    when([], drop),
+  ];
 }
 
-/** The last resort of a chain, or of a match: count under `reason` and drop. */
-function refuse(direction: "from" | "to", reason: Reason, ...matches: Parameters<typeof when>[0]): Rule {
-  return rule(matches, [{ kind: "mark", value: reasonTable[reason].code }], goTo(`drop_${direction}`));
-}
-export const refuseFrom = (reason: Reason, ...matches: Parameters<typeof when>[0]): Rule =>
-  refuse("from", reason, ...matches);
-export const refuseTo = (reason: Reason, ...matches: Parameters<typeof when>[0]): Rule =>
-  refuse("to", reason, ...matches);
+/** Reached by jump: where the operator switched the line off for this NIC, the judgement goes on behind it, with the mark it had. */
+export const dropFrom: Chain = {
+  name: "drop_from",
+  rules: [
+    rule([inSet("unchecked", "iif", "mark")], [{ kind: "markFrom", key: ["iif"], map: "network" }], back),
+    ...tell("iif", "drops_from", "log_from", logGroups.dropsFromGuest),
+  ],
+};
+export const dropTo: Chain = { name: "drop_to", rules: tell("oif", "drops_to", "log_to", logGroups.dropsToGuest) };
+
+/** The last resort of a chain, or of a match: count under `reason` and drop; unless the line is switched off, then the next rule is asked. */
+export const refuseFrom = (reason: Reason, ...matches: readonly Match[]): Rule =>
+  rule(matches, [{ kind: "mark", value: reasonTable[reason].code }], jumpTo("drop_from"));
+export const refuseTo = (reason: Reason, ...matches: readonly Match[]): Rule =>
+  rule(matches, [{ kind: "mark", value: reasonTable[reason].code }], goTo("drop_to"));
 
 export const BROADCAST = is("etherDestination", 0xff_ff_ff_ff_ff_ff);
 export const UNICAST = is("groupBit", 0);
@@ -74,6 +93,30 @@ export const ARP_SHAPE = [
   is("arpProtocolLength", 4),
   oneOf("arpOperation", 1, 2),
 ];
-/** The mark is only ours to use inside the guard: frames leave it with none. */
-export const clean = (verdict: typeof accept, ...matches: Parameters<typeof when>[0]): Rule =>
-  rule(matches, [{ kind: "mark", value: 0 }], verdict);
+/** Frames with a MAC or address of multicast go only where the group is allowed. */
+export const UNICAST4 = below("ip4DestinationTop", 224);
+export const UNICAST6 = below("ip6DestinationTop", 0xff);
+export const MULTICAST4 = is("etherDestination24", 0x01_00_5e);
+export const MULTICAST6 = is("etherDestination16", 0x33_33);
+/** Solicited node: group MAC and group address (RFC 4861 section 7.2.2). */
+export const SOLICITED_NODE = [
+  is("etherDestination24", 0x33_33_ff),
+  is("ip6DestinationNode", 0xff02_0000_0000_0000_0000_0001_ffn),
+];
+export const ALL_NODES = [
+  is("etherDestination", 0x33_33_00_00_00_01),
+  is("ip6Destination", 0xff02_0000_0000_0000_0000_0000_0000_0001n),
+];
+/** Nobody's packet from farther than this link (RFC 4861 section 7.1). */
+export const HOP_255 = is("ip6HopLimit", 255);
+export const NS = is("icmp6TypeCode", 0x8700);
+export const NA = is("icmp6TypeCode", 0x8800);
+/** ICMPv6 body alone, and with the one option of eight octets that neighbour discovery needs. */
+export const ND_BARE = is("ip6Length", 24);
+export const ND_OPTION = is("ip6Length", 32);
+export const SLLA = is("ndOption", 0x0101);
+export const TLLA = is("ndOption", 0x0201);
+/** Every second solicitation for a new address carries one, so that looped copies are known (RFC 7527 section 4.2). */
+export const NONCE = is("ndOption", 0x0e01);
+/** Errors and echo; all else of ICMPv6 is link-local business with rules of its own. */
+export const ICMP6_ORDINARY = oneOf("icmpType", 1, 2, 3, 4, 128, 129);

@@ -13,12 +13,14 @@ import {
 } from "./ast.ts";
 
 const spell = (key: readonly Field[]): string => key.map((field) => fields[field].nft).join(" . ");
-const hex = (value: number): string => `0x${value.toString(16)}`;
+const hex = (value: number | bigint): string => `0x${value.toString(16)}`;
 
 function renderMatch(match: Match): string {
   switch (match.kind) {
     case "in":
       return `${spell(match.key)} @${match.set}`;
+    case "within":
+      return `${fields[match.key].nft} @${match.set}`;
     case "is":
       return `${fields[match.field].nft} ${hex(match.value)}`;
     case "oneOf":
@@ -29,6 +31,10 @@ function renderMatch(match: Match): string {
       return `${fields[match.field].nft} < ${match.value}`;
     case "masked":
       return `${fields[match.field].nft} & ${hex(match.mask)} ${match.test} ${hex(match.value)}`;
+    case "routingHeader":
+      return "exthdr rt exists";
+    case "toHost":
+      return `fib daddr type ${match.holds ? "" : "!= "}{ local, broadcast, anycast }`;
     case "startsWith":
       return `${fields[match.field].nft} "${match.prefix}*"`;
     default:
@@ -43,6 +49,7 @@ function renderStatement(statement: Statement): string {
     case "limit":
       return `limit rate ${statement.perSecond}/second`;
     case "count":
+    case "learn":
       return `update @${statement.set} { ${spell(statement.key)} }`;
     case "log":
       // queue-threshold 1: every frame is handed up at once, not in lots, which would make replies wait.
@@ -50,7 +57,7 @@ function renderStatement(statement: Statement): string {
     case "mark":
       return `meta mark set ${hex(statement.value)}`;
     case "markFrom":
-      return `meta mark set ${fields[statement.key].nft} map @${statement.map}`;
+      return `meta mark set ${spell(statement.key)} map @${statement.map}`;
     default:
       return unreachable(statement);
   }
@@ -60,9 +67,11 @@ function renderVerdict(verdict: Verdict): string {
   switch (verdict.kind) {
     case "accept":
     case "drop":
+    case "return":
       return verdict.kind;
     case "goto":
-      return `goto ${verdict.chain}`;
+    case "jump":
+      return `${verdict.kind} ${verdict.chain}`;
     case "dispatch":
       return `${fields[verdict.field].nft} vmap { ${verdict.cases.map(({ value, chain }) => `${hex(value)} : goto ${chain}`).join(", ")} }`;
     case "next":
@@ -80,10 +89,16 @@ function renderRule(rule: Rule): string {
 
 const USE: Record<SetSpec["use"], string> = {
   static: "",
+  // Every element brings its own rate; this one only says of which kind they are.
+  limited: " limit rate 1/second\n\t",
+  limitedBytes: " limit rate 1 bytes/second\n\t",
   ranges: " flags interval;",
   counted: " flags dynamic; counter;",
   // A bucket that was not used for a minute is full again anyway.
   buckets: " flags dynamic,timeout; timeout 1m;",
+  // A neighbour entry of the guest may live as long as it is used, and longer (RFC 4861 section 7.3.2: a stale entry is used at once).
+  learned: " flags dynamic,timeout; timeout 1d;",
+  beats: " flags timeout; timeout 2s;",
 };
 
 function renderSet(set: SetSpec): string {

@@ -1,32 +1,35 @@
 /** What may reach a guest: the chains behind `to_guest` (contract section 3). */
-import { accept, atLeast, type Chain, goTo, inSet, is, masked, next, rule, when } from "./ast.ts";
+import { accept, atLeast, type Chain, goTo, inSet, is, masked, oneOf, type Rule, when } from "./ast.ts";
 import {
-  ARP_BYTES,
-  ARP_SHAPE,
   BROADCAST,
   clean,
-  dropChain,
+  dropTo,
   ETHER_TYPE,
-  ETHERNET_HEADER,
+  EXTENSION,
+  ICMP6_ORDINARY,
   IPV4_HEADER,
-  logGroups,
+  MULTICAST4,
+  MULTICAST6,
+  NOT_FRAGMENT,
   PROTOCOL,
   RESPONDER_MARK,
   refuseTo,
   UDP_HEADER,
   UNICAST,
+  UNWALKED,
   VLAN,
 } from "./parts.ts";
+import { NETWORK, toArp, toNd } from "./to-neighbour.ts";
 
-export const toGuest: readonly Chain[] = [
-  dropChain("drop_to", "oif", "drops_to", "log_to", logGroups.dropsToGuest),
+const OWN_MAC = inSet("macs", "oif", "etherDestination");
+
+const toIp4: readonly Chain[] = [
   {
-    name: "to_udp4",
+    name: "to_ip4",
     rules: [
-      refuseTo("dhcp-server", is("udpDestination", 68)),
-      refuseTo("dhcp-server", is("udpSource", 67)),
-      when([atLeast("ip4Length", IPV4_HEADER + UDP_HEADER), atLeast("udpLength", UDP_HEADER)], accept),
-      refuseTo("ip4-shape"),
+      when([inSet("addr4", "oif", "ip4Destination")], goTo("to_ip4_own")),
+      when([inSet("addrs4", "oif", "ip4Destination")], goTo("to_ip4_own")),
+      refuseTo("not-for-guest"),
     ],
   },
   {
@@ -38,52 +41,99 @@ export const toGuest: readonly Chain[] = [
     ],
   },
   {
-    name: "to_ip4",
-    rules: [when([inSet("addr4", "oif", "ip4Destination")], goTo("to_ip4_own")), refuseTo("not-for-guest")],
-  },
-  {
-    name: "to_arp_target",
-    rules: [clean(accept, inSet("addr4", "oif", "arpTargetIp")), refuseTo("not-for-guest")],
-  },
-  {
-    // The sender is true or nobody we know: who asks for the guest may; announcements only of the gateway and of members.
-    name: "to_arp_announce",
+    name: "to_udp4",
     rules: [
-      clean(accept, inSet("addr4", "oif", "arpTargetIp")),
-      clean(
-        accept,
-        inSet("true4", "mark", "arpSenderIp", "arpSenderMac"),
-        inSet("true4", "mark", "arpTargetIp", "arpSenderMac"),
-      ),
-      clean(accept, inSet("gateways4", "mark", "arpSenderIp"), inSet("gateways4", "mark", "arpTargetIp")),
+      when([is("udpDestination", 67), inSet("dhcp_servers", "oif")], accept),
+      refuseTo("dhcp-server", is("udpDestination", 68)),
+      refuseTo("dhcp-server", is("udpSource", 67)),
+      when([atLeast("ip4Length", IPV4_HEADER + UDP_HEADER), atLeast("udpLength", UDP_HEADER)], accept),
+      refuseTo("ip4-shape"),
+    ],
+  },
+  {
+    name: "to_ip4_multicast",
+    rules: [
+      NETWORK,
+      clean(accept, inSet("groups4", "mark", "ip4Destination")),
+      // A querier must be able to ask (RFC 3376 section 4.1.12).
+      clean(accept, inSet("multicast4", "mark"), is("ip4Protocol", PROTOCOL.igmp), is("icmpType", 0x11)),
+      refuseTo("multicast"),
+    ],
+  },
+];
+
+const toIp6: readonly Chain[] = [
+  {
+    name: "to_ip6",
+    rules: [
+      when([is("ip6Version", 6), inSet("addr6", "oif", "ip6Destination")], goTo("to_ip6_own")),
+      when([is("ip6Version", 6), inSet("addrs6", "oif", "ip6Destination")], goTo("to_ip6_own")),
       refuseTo("not-for-guest"),
     ],
   },
   {
-    name: "to_arp_cast",
-    rules: [when([BROADCAST], goTo("to_arp_announce")), when([], goTo("to_arp_target"))],
-  },
-  {
-    name: "to_arp",
+    name: "to_ip6_own",
     rules: [
-      rule(
-        [atLeast("length", ARP_BYTES + ETHERNET_HEADER), ...ARP_SHAPE],
-        [{ kind: "markFrom", key: "oif", map: "network" }],
-        next,
-      ),
-      when(
-        [
-          atLeast("length", ARP_BYTES + ETHERNET_HEADER),
-          ...ARP_SHAPE,
-          inSet("true4", "mark", "arpSenderIp", "arpSenderMac"),
+      when([], {
+        kind: "dispatch",
+        field: "ip6Next",
+        cases: [
+          { value: PROTOCOL.udp, chain: "to_udp6" },
+          { value: PROTOCOL.icmp6, chain: "to_icmp6" },
         ],
-        goTo("to_arp_cast"),
-      ),
-      refuseTo("arp-sender", inSet("known4", "mark", "arpSenderIp")),
-      when([atLeast("length", ARP_BYTES + ETHERNET_HEADER), ...ARP_SHAPE], goTo("to_arp_cast")),
-      refuseTo("arp-shape"),
+      }),
+      when([oneOf("ip6Next", ...Object.values(EXTENSION), ...UNWALKED)], goTo("to_ext6")),
+      when([], accept),
     ],
   },
+  {
+    name: "to_udp6",
+    rules: [
+      when([is("udpDestination", 547), inSet("dhcp_servers", "oif")], accept),
+      refuseTo("dhcp-server", is("udpDestination", 546)),
+      refuseTo("dhcp-server", is("udpSource", 547)),
+      when([atLeast("ip6Length", UDP_HEADER), atLeast("udpLength", UDP_HEADER)], accept),
+      refuseTo("ip6-shape"),
+    ],
+  },
+  {
+    // Nothing of the link's own business behind extension headers (RFC 6980, RFC 7113).
+    name: "to_ext6",
+    rules: [
+      when([atLeast("ip6FragmentOffset", 1), atLeast("transport", 0)], accept),
+      when([is("transport", PROTOCOL.icmp6), ICMP6_ORDINARY], accept),
+      refuseTo("ip6-shape", oneOf("transport", PROTOCOL.icmp6, ...Object.values(EXTENSION), ...UNWALKED)),
+      when([is("transport", PROTOCOL.udp)], goTo("to_udp6")),
+      when([atLeast("transport", 0)], accept),
+      refuseTo("ip6-shape"),
+    ],
+  },
+  {
+    name: "to_ip6_multicast",
+    rules: [
+      when([is("ip6Version", 6), is("ip6Next", PROTOCOL.icmp6)], goTo("to_nd_multicast")),
+      when([is("ip6Version", 6)], goTo("to_ip6_group")),
+      refuseTo("multicast"),
+    ],
+  },
+  {
+    name: "to_ip6_group",
+    rules: [
+      NETWORK,
+      clean(accept, inSet("groups6", "mark", "ip6Destination")),
+      clean(
+        accept,
+        inSet("multicast6", "mark"),
+        is("ip6Next", EXTENSION.hopByHop),
+        is("transport", PROTOCOL.icmp6),
+        is("icmpType", 130),
+      ),
+      refuseTo("multicast"),
+    ],
+  },
+];
+
+const answers: readonly Chain[] = [
   {
     // Its answers may be broadcast: a client without an address may not hear unicast yet (RFC 2131 section 4.1).
     name: "to_responder",
@@ -95,27 +145,69 @@ export const toGuest: readonly Chain[] = [
         is("udpSource", 67),
         is("udpDestination", 68),
       ),
+      clean(accept, is("etherType", ETHER_TYPE.arp), is("arpOperation", 2), OWN_MAC),
+      clean(
+        accept,
+        is("etherType", ETHER_TYPE.ip6),
+        is("ip6Next", PROTOCOL.icmp6),
+        oneOf("icmp6Type", 134, 136),
+        OWN_MAC,
+      ),
+      clean(
+        accept,
+        is("etherType", ETHER_TYPE.ip6),
+        is("ip6Next", PROTOCOL.udp),
+        is("udpSource", 547),
+        is("udpDestination", 546),
+        OWN_MAC,
+      ),
       refuseTo("dhcp-server"),
     ],
   },
-  { name: "to_ip6", rules: [refuseTo("ip6-source")] },
+  {
+    // A guest that serves DHCP hears the clients of the LAN (role given by the operator).
+    name: "to_dhcp_server",
+    rules: [
+      when(
+        [
+          is("ip4VersionIhl", 0x45),
+          NOT_FRAGMENT,
+          is("ip4Destination", 0xff_ff_ff_ff),
+          is("ip4Protocol", PROTOCOL.udp),
+          is("udpDestination", 67),
+        ],
+        accept,
+      ),
+      refuseTo("broadcast"),
+    ],
+  },
+];
+
+const byType: Rule["verdict"] = {
+  kind: "dispatch",
+  field: "etherType",
+  cases: [
+    { value: ETHER_TYPE.ip4, chain: "to_ip4" },
+    { value: ETHER_TYPE.arp, chain: "to_arp" },
+    { value: ETHER_TYPE.ip6, chain: "to_ip6" },
+  ],
+};
+
+export const toGuest: readonly Chain[] = [
+  dropTo,
+  ...[...toIp4, ...toIp6, ...toNd, ...toArp, ...answers].reverse(),
   { name: "to_other", rules: [refuseTo("vlan", VLAN), refuseTo("ethertype")] },
   {
     name: "to_guest",
     rules: [
       when([is("mark", RESPONDER_MARK)], goTo("to_responder")),
-      when([inSet("identity", "oif", "etherDestination")], {
-        kind: "dispatch",
-        field: "etherType",
-        cases: [
-          { value: ETHER_TYPE.ip4, chain: "to_ip4" },
-          { value: ETHER_TYPE.arp, chain: "to_arp" },
-          { value: ETHER_TYPE.ip6, chain: "to_ip6" },
-        ],
-      }),
-      when([inSet("identity", "oif", "etherDestination")], goTo("to_other")),
+      when([OWN_MAC], byType),
+      when([OWN_MAC], goTo("to_other")),
       when([BROADCAST, is("etherType", ETHER_TYPE.arp)], goTo("to_arp")),
+      when([BROADCAST, is("etherType", ETHER_TYPE.ip4), inSet("dhcp_servers", "oif")], goTo("to_dhcp_server")),
       refuseTo("broadcast", BROADCAST),
+      when([MULTICAST6, is("etherType", ETHER_TYPE.ip6)], goTo("to_ip6_multicast")),
+      when([MULTICAST4, is("etherType", ETHER_TYPE.ip4)], goTo("to_ip4_multicast")),
       refuseTo("not-for-guest", UNICAST),
       refuseTo("multicast"),
     ],

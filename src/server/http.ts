@@ -67,6 +67,8 @@ function handlersOf(operations: Operations, version: string): Handlers {
     followDrops: ({ query, signal }) => operations.followDrops(given(query), signal),
     leases: ({ query }) => operations.leases(given(query)),
     releaseLease: ({ params }) => operations.releaseLease(params.network, params.address),
+    explain: ({ body: { target, direction, phrase, frames } }) =>
+      operations.explain({ target, direction, ...given({ phrase, frames }) }),
     openapi: () => openapi(version),
   };
 }

@@ -3,7 +3,9 @@
  * so that a damaged record is named and not believed. A field or a kind that joins the model breaks the build here until it is in the table.
  */
 import { GuardError } from "../model/errors.ts";
+import { parseIp } from "../model/ip-block.ts";
 import { type Ipv4Address, type Ipv4Range, parseIpv4, parsePrefix4 } from "../model/ipv4.ts";
+import { type Ipv6Address, parseIpv6, parsePrefix6 } from "../model/ipv6.ts";
 import { keys } from "../model/keys.ts";
 import { type MacAddress, parseMac } from "../model/mac.ts";
 import {
@@ -15,19 +17,27 @@ import {
   parseObjectName,
 } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
-import type {
-  Addressing,
-  Attachment,
-  DhcpLease,
-  GroupRule,
-  GroupSpec,
-  Guest,
-  GuestSpec,
-  NetworkSpec,
-  NicIdentity,
-  NicSpec,
-  Wiring,
+import type { RateSettings, Share } from "../model/rates.ts";
+import {
+  type Addressing,
+  type AllowedPair,
+  type Attachment,
+  type DhcpLease,
+  type GroupRule,
+  type GroupSpec,
+  type Guest,
+  type GuestSpec,
+  type HostService,
+  type IpBlock,
+  type Mode,
+  type NetworkSpec,
+  type NicIdentity,
+  type NicSpec,
+  roles,
+  uncheckable,
+  type Wiring,
 } from "../model/resources.ts";
+import { either, fields, list, oneOf, optional, type Shape, shape, text, variants, whole } from "./shape.ts";
 import type { Json, Key, Revision, Snapshot } from "./store.ts";
 
 /** A NIC that holds an address or a MAC. */
@@ -45,7 +55,7 @@ interface AddressKey<K> {
   /** `network/address`. */
   readonly what: string;
   readonly network: ObjectName;
-  readonly address: Ipv4Address;
+  readonly address: Ipv4Address | Ipv6Address;
 }
 export type ParsedKey =
   | NamedKey<"network">
@@ -69,96 +79,13 @@ export type StoreRecord = {
   readonly [K in ParsedKey["kind"]]: Extract<ParsedKey, { readonly kind: K }> & { readonly value: Values[K] };
 }[ParsedKey["kind"]];
 
-/** Checks a value and says what is wrong with it, such as `.nics[0].mac is not a MAC address`. */
-interface Shape<T> {
-  readonly fault: (value: unknown) => string | undefined;
-  /** Never there: keeps shapes of different types apart. */
-  readonly of?: T;
-  readonly isOptional?: false;
-}
-interface OptionalShape<T> extends Omit<Shape<T>, "isOptional"> {
-  readonly isOptional: true;
-}
-type FieldShapes<T> = {
-  readonly [K in keyof T]-?: Record<never, never> extends Pick<T, K> ? OptionalShape<T[K]> : Shape<T[K]>;
-};
-
-const shape = <T>(says: string, is: (value: unknown) => boolean): Shape<T> => ({
-  fault: (value) => (is(value) ? undefined : ` is not ${says}`),
-});
-/** Branded text in the one form its parser gives. */
-const text = <T extends string>(says: string, parse: (text: string) => T | undefined): Shape<T> =>
-  shape(says, (value) => typeof value === "string" && parse(value) === value);
-const oneOf = <T extends string>(...words: readonly T[]): Shape<T> =>
-  shape(words.join(" or "), (value) => words.some((word) => word === value));
-const whole = (least: number, most = Number.MAX_SAFE_INTEGER): Shape<number> =>
-  shape(
-    "a number it can be",
-    (value) => Number.isSafeInteger(value) && Number(value) >= least && Number(value) <= most,
-  );
-const optional = <T>({ fault }: Shape<T>): OptionalShape<T> => ({
-  fault: (value) => (value === undefined ? undefined : fault(value)),
-  isOptional: true,
-});
-
-const isFields = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
-function firstFault<T>(items: readonly T[], fault: (item: T, n: number) => string | undefined): string | undefined {
-  for (const [n, item] of items.entries()) {
-    const found = fault(item, n);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-/** Fields it does not know are left alone. */
-function fields<T>(shapes: FieldShapes<T>): Shape<T> {
-  const table = Object.entries<Shape<unknown> | OptionalShape<unknown>>(shapes);
-  return {
-    fault: (value) => {
-      if (!isFields(value)) return " is not an object";
-      return firstFault(table, ([name, { fault }]) => {
-        const found = fault(value[name]);
-        return found === undefined ? undefined : `.${name}${found}`;
-      });
-    },
-  };
-}
-
-function list<T>({ fault }: Shape<T>): Shape<readonly T[]> {
-  return {
-    fault: (value) => {
-      if (!Array.isArray(value)) return " is not a list";
-      return firstFault<unknown>(value, (item, n) => {
-        const found = fault(item);
-        return found === undefined ? undefined : `[${n}]${found}`;
-      });
-    },
-  };
-}
-
-function variants<T extends { readonly kind: string }>(
-  byKind: { readonly [K in T["kind"]]: Shape<Extract<T, { readonly kind: K }>> },
-): Shape<T> {
-  const table = new Map(Object.entries<Shape<unknown>>(byKind));
-  return {
-    fault: (value) => {
-      const kind = isFields(value) ? value["kind"] : undefined;
-      const known = typeof kind === "string" ? table.get(kind) : undefined;
-      return known === undefined ? `.kind is not ${[...table.keys()].join(" or ")}` : known.fault(value);
-    },
-  };
-}
-
-const either = <T>(says: string, ...shapes: readonly Shape<T>[]): Shape<T> =>
-  shape(says, (value) => shapes.some(({ fault }) => fault(value) === undefined));
-
 const anyText: Shape<string> = shape("text", (value) => typeof value === "string");
 const moment: Shape<number> = shape("a time", (value) => Number.isFinite(value));
 const objectName = text("a name", parseObjectName);
 const interfaceName = text("an interface name", parseInterfaceName);
 const mac = text("a MAC address", parseMac);
+const address6 = text("an IPv6 address", parseIpv6);
+const prefix6 = text("an IPv6 prefix", parsePrefix6);
 const address4 = text("an IPv4 address", parseIpv4);
 const prefix4 = text("an IPv4 prefix", parsePrefix4);
 
@@ -175,6 +102,7 @@ const addressing = variants<Addressing>({
     leaseSeconds: whole(1),
     macScheme: oneOf("ip", "random"),
     dns: list(address4),
+    dns6: list(address6),
     ntp: list(address4),
     domain: optional(anyText),
     search: list(anyText),
@@ -192,10 +120,35 @@ const rule = fields<GroupRule>({
     fields<{ readonly prefix: string }>({ prefix: anyText }),
   ),
 });
+const anyAddress = either<Ipv4Address | Ipv6Address>("an IP address", address4, address6);
+const ipBlock = variants<IpBlock>({
+  address4: fields<Extract<IpBlock, { readonly kind: "address4" }>>({ kind: oneOf("address4"), address: address4 }),
+  address6: fields<Extract<IpBlock, { readonly kind: "address6" }>>({ kind: oneOf("address6"), address: address6 }),
+  prefix4: fields<Extract<IpBlock, { readonly kind: "prefix4" }>>({ kind: oneOf("prefix4"), prefix: prefix4 }),
+  prefix6: fields<Extract<IpBlock, { readonly kind: "prefix6" }>>({ kind: oneOf("prefix6"), prefix: prefix6 }),
+});
+const mode = oneOf<Mode>("enforce", "observe");
+const share = optional(fields<Share>({ perSecond: whole(1), burst: whole(1) }));
+const rates = fields<RateSettings>({
+  arp: share,
+  nd: share,
+  dhcp: share,
+  multicast: share,
+  syn: share,
+  packets: share,
+  bytes: share,
+});
 const nicSpec = fields<NicSpec>({
   network: objectName,
   mac: optional(mac),
   address4: optional(address4),
+  address6: optional(address6),
+  addresses: list(ipBlock),
+  allowedPairs: list(fields<AllowedPair>({ what: ipBlock, mac: optional(mac) })),
+  roles: list(oneOf(...roles)),
+  unchecked: list(oneOf(...uncheckable)),
+  mode: optional(mode),
+  rates,
   groups: list(objectName),
 });
 const claim = fields<ClaimRecord>({ guest: objectName, nic: whole(0) });
@@ -207,6 +160,18 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
     gateway4: address4,
     range4: list(fields<Ipv4Range>({ first: address4, last: address4 })),
     gatewayMac: optional(mac),
+    prefix6: optional(prefix6),
+    gateway6: optional(address6),
+    hostServices: list(
+      fields<HostService>({
+        protocol: either<HostService["protocol"]>("a protocol", oneOf("tcp", "udp", "icmp"), whole(0, 255)),
+        ports: list(whole(1, 65_535)),
+      }),
+    ),
+    multicast: list(anyAddress),
+    suppression: shape<boolean>("true or false", (value) => typeof value === "boolean"),
+    mode,
+    rates,
     wiring,
     addressing,
   }),
@@ -228,7 +193,7 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
   }),
   lease: fields<DhcpLease>({
     network: objectName,
-    address: address4,
+    address: anyAddress,
     guest: objectName,
     nic: whole(0),
     mac,
@@ -270,7 +235,7 @@ function keyOf(record: ParsedKey): Key {
 }
 
 function readKey([kind, first = "", second = ""]: readonly string[]): ParsedKey | undefined {
-  const [name, address] = [parseObjectName(first), parseIpv4(second)];
+  const [name, address] = [parseObjectName(first), parseIp(second)];
   switch (kind) {
     case "network":
     case "group":

@@ -6,6 +6,12 @@ const steps: readonly string[] = [
   `CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL, lease INTEGER) WITHOUT ROWID;
    CREATE TABLE head (revision INTEGER NOT NULL);
    INSERT INTO head VALUES (0);`,
+  // IPv6, services of the host, multicast, shares, modes and exceptions: what was not said before is as it was before.
+  `UPDATE entries SET value = json_patch('{"hostServices":[],"multicast":[],"suppression":false,"mode":"enforce","rates":{},"addressing":{"dns6":[]}}', value)
+     WHERE key LIKE 'network/%';
+   UPDATE entries SET value = json_set(value, '$.spec.nics', (SELECT json_group_array(json(
+       json_patch('{"addresses":[],"allowedPairs":[],"roles":[],"unchecked":[],"rates":{}}', nic.value))) FROM json_each(entries.value, '$.spec.nics') AS nic))
+     WHERE key LIKE 'guest/%';`,
 ];
 
 export const storeFormat = steps.length;

@@ -2,6 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { answer4 } from "../../src/addressing/dhcp4-frames.ts";
+import { RESPONDER_MAC as SERVER_MAC } from "../../src/addressing/neighbour-answers.ts";
 import { respond } from "../../src/addressing/respond.ts";
 import type { LeaseChange, PortOffer } from "../../src/addressing/responder.ts";
 import { type LeaseJournal, type ServedPort, startDhcpService } from "../../src/agent/dhcp-service.ts";
@@ -26,7 +28,11 @@ const PEERS =
   "Kea 2.2 with memfile 4 000, dnsmasq 200 to 290, both over a veth with perfdhcp: not like for like until ours runs on a link";
 const clock = { now: Date.now };
 
-function portOf(ifindex: number): ServedPort {
+interface BenchPort extends ServedPort {
+  readonly offer: PortOffer;
+}
+
+function portOf(ifindex: number): BenchPort {
   const prefix = parsePrefix4("10.0.0.0/16");
   if (prefix === undefined) throw new TypeError("prefix");
   const offer: PortOffer = {
@@ -43,11 +49,11 @@ function portOf(ifindex: number): ServedPort {
     search: ["example.net"],
     routes: [],
   };
-  return { offer };
+  return { offer, answer: (frame, lease, now) => answer4(frame, offer, SERVER_MAC, lease, now) };
 }
 
 /** As udhcpc and dhclient ask. */
-function messageOf({ offer }: ServedPort, type: DhcpType): Dhcp4Message {
+function messageOf({ offer }: BenchPort, type: DhcpType): Dhcp4Message {
   const mac = macToBytes(offer.mac);
   const options = new Map<number, Uint8Array>([
     [known.type.number, known.type.value.encode(type)],
@@ -91,7 +97,7 @@ function checksum(view: DataView, from: number, to: number, start: number): numb
 }
 
 interface Client {
-  readonly port: ServedPort;
+  readonly port: BenchPort;
   readonly discover: LoggedFrame;
   readonly request: LoggedFrame;
   begun: number;
@@ -192,14 +198,14 @@ interface Exchanges {
   readonly leasesPerCommit: number;
 }
 
-async function exchanges(append: LeaseJournal<ServedPort>["append"], total: number): Promise<Exchanges> {
+async function exchanges(append: LeaseJournal<BenchPort>["append"], total: number): Promise<Exchanges> {
   const clients = clientsOf(CLIENTS);
   const crowd = crowdOf(clients);
-  const leases = new Map<ServedPort, LeaseChange>();
-  const service = startDhcpService<ServedPort>({
+  const leases = new Map<BenchPort, LeaseChange>();
+  const service = startDhcpService<BenchPort>({
     frames: crowd.frames,
     group: GROUP,
-    portOf: (ifindex) => clients[ifindex - FIRST_INDEX]?.port,
+    portOf: (ifindex, family) => (family === "ip6" ? undefined : clients[ifindex - FIRST_INDEX]?.port),
     leases,
     journal: {
       append: async (entries) => {
@@ -208,7 +214,6 @@ async function exchanges(append: LeaseJournal<ServedPort>["append"], total: numb
       },
     },
     clock,
-    serverMac: macFromBytes(Uint8Array.of(0xfe, 0xff, 0xff, 0xff, 0xff, 0xfe)),
   });
   await crowd.run(2 * CLIENTS);
   await service.settled();

@@ -10,9 +10,9 @@ import { fileURLToPath } from "node:url";
 import { connect } from "../../src/api/client.ts";
 import { ethernet, ip4, udp } from "../../src/lab/forge.ts";
 import { startAgent } from "../../src/lab/guarded.ts";
-import { toHex } from "../../src/lab/hex.ts";
 import { bridgeUnguarded, type Lab, raiseLab } from "../../src/lab/raise.ts";
 import { parseIpv4 } from "../../src/model/ipv4.ts";
+import { toHex } from "../../src/packet/hex.ts";
 import type { BenchRow } from "./row.ts";
 
 const PORTS = [1, 100, 1000, 4000] as const;

@@ -1,20 +1,29 @@
 /** What the agent relies on in rtnetlink: the memory double and the kernel give the same answers. */
 import { describe, expect, test } from "vitest";
-import type { Link, LinkEvent, Links } from "../../src/kernel/links.ts";
+import type { BridgePortFlags, Link, LinkEvent, Links } from "../../src/kernel/links.ts";
 import { memoryLinks } from "../../src/kernel/links-memory.ts";
 import { openLinks } from "../../src/kernel/links-netlink.ts";
 import { GuardError } from "../../src/model/errors.ts";
+import { isIpv6, parseIp } from "../../src/model/ip-block.ts";
+import { ipv4ToBytes } from "../../src/model/ipv4.ts";
+import { ipv6ToBytes } from "../../src/model/ipv6.ts";
 import { parseMac } from "../../src/model/mac.ts";
 import { parseInterfaceName } from "../../src/model/names.ts";
-import { guestPortFlags } from "../../src/plan/host.ts";
 import { command, ipBatch, ownNamespace } from "../support/namespace.ts";
 
 ownNamespace("links");
+
+function bytesOf(text: string): Uint8Array {
+  const address = parseIp(text);
+  if (address === undefined) throw new TypeError(text);
+  return isIpv6(address) ? ipv6ToBytes(address) : ipv4ToBytes(address);
+}
 
 interface World {
   readonly links: Links;
   add(name: string, kind?: "bridge" | "veth"): void;
   remove(name: string): void;
+  addAddress(name: string, address: string): void;
 }
 
 function memoryWorld(): World {
@@ -23,6 +32,8 @@ function memoryWorld(): World {
     links,
     add: (name, kind = "veth") => void links.add(name, kind),
     remove: (name) => links.remove(links.list().find((link) => link.name === name)?.ifindex ?? 0),
+    addAddress: (name, address) =>
+      links.addAddress(links.list().find((link) => link.name === name)?.ifindex ?? 0, bytesOf(address)),
   };
 }
 
@@ -33,6 +44,11 @@ function kernelWorld(): World {
     add: (name, kind = "veth") =>
       ipBatch([kind === "bridge" ? `link add ${name} type bridge` : `link add ${name} type veth peer name p-${name}`]),
     remove: (name) => ipBatch([`link del ${name}`]),
+    addAddress: (name, address) =>
+      ipBatch([
+        `address add ${address}/${address.includes(":") ? "64 dev" : "24 dev"} ${name}${address.includes(":") ? " nodad" : ""}`,
+        `link set ${name} up`,
+      ]),
   };
 }
 
@@ -51,6 +67,23 @@ describe.each([
     return link;
   }
 
+  test("the host's own addresses are known, those of one link only there", () => {
+    const world = open();
+    world.add("br7", "bridge");
+    world.add("br8", "bridge");
+    for (const address of ["198.51.100.7", "2001:db8:9::7", "fe80::7"]) world.addAddress("br7", address);
+    const [own, other] = [get(world, "br7").ifindex, get(world, "br8").ifindex];
+    const isOwn = (address: string, ifindex: number): boolean => world.links.isOwnAddress(bytesOf(address), ifindex);
+    // Without a carrier, as docker's bridge is while no container runs.
+    for (const address of ["198.51.100.7", "2001:db8:9::7"]) expect(isOwn(address, other), address).toBe(true);
+    for (const address of ["198.51.100.8", "2001:db8:9::8", "192.0.2.1"])
+      expect(isOwn(address, own), address).toBe(false);
+    expect(isOwn("fe80::7", own)).toBe(true);
+    expect(isOwn("fe80::7", other)).toBe(false);
+    world.remove("br7");
+    world.remove("br8");
+  });
+
   test("an interface is found by name and by index, and not when it is gone", () => {
     const world = open();
     world.add("vif1.0");
@@ -67,16 +100,23 @@ describe.each([
 
   test("a bridge port takes its flags and its one static entry, twice the same", () => {
     const world = open();
+    const flags: BridgePortFlags = {
+      learning: false,
+      locked: true,
+      unicastFlood: false,
+      multicastFlood: false,
+      broadcastFlood: true,
+    };
     world.add("br1", "bridge");
     world.add("vif2.0");
     const [bridge, { ifindex }] = [get(world, "br1"), get(world, "vif2.0")];
     for (let round = 0; round < 2; round += 1) {
       world.links.setMaster(ifindex, bridge.ifindex);
-      world.links.setBridgePort(ifindex, guestPortFlags);
+      world.links.setBridgePort(ifindex, flags);
       world.links.addFdb({ ifindex, mac });
       world.links.setUp(ifindex, true);
     }
-    expect(get(world, "vif2.0")).toMatchObject({ master: bridge.ifindex, up: true, bridgePort: guestPortFlags });
+    expect(get(world, "vif2.0")).toMatchObject({ master: bridge.ifindex, up: true, bridgePort: flags });
     expect(world.links.fdb(ifindex)).toEqual([{ ifindex, mac }]);
     expect(world.links.fdb()).toContainEqual({ ifindex, mac });
     world.links.deleteFdb({ ifindex, mac: other });

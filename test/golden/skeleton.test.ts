@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { patience } from "../../src/lab/patience.ts";
 import { parsePortPrefix } from "../../src/model/names.ts";
 import { buildSkeleton } from "../../src/ruleset/skeleton.ts";
 
@@ -12,7 +13,10 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 
 /** Runs a script of ours in a network namespace that ends with it. */
 function inNamespace(script: string, ...args: string[]): string {
-  return execFileSync("unshare", ["--net", "sh", "-euc", script, "sh", ...args], { encoding: "utf8", timeout: 30_000 });
+  return execFileSync("unshare", ["--net", "sh", "-euc", script, "sh", ...args], {
+    encoding: "utf8",
+    timeout: patience(30_000),
+  });
 }
 
 const prefixes = (...names: string[]) => names.flatMap((name) => parsePortPrefix(name) ?? []);
@@ -33,8 +37,9 @@ describe.each(cases)("$name", (golden) => {
   test("is taken by the kernel, and its listing is a fixpoint", () => {
     const file = join(scratch, `${golden.name}.nft`);
     writeFileSync(file, skeleton.body + skeleton.hooks);
+    // nft finds names for some raw offsets only when it reads its own listing, so the fixpoint is reached with the second.
     const script =
-      'nft -f "$1"; nft -s list ruleset > "$1.1"; nft flush ruleset; nft -f "$1.1"; nft -s list ruleset > "$1.2"; cmp "$1.1" "$1.2"; cat "$1.1"';
+      'for n in 1 2 3; do nft flush ruleset; nft -f "$1"; nft -s list ruleset > "$1.$n"; cp "$1.$n" "$1"; done; cmp "$1.2" "$1.3"; cat "$1.1"';
     const listing = inNamespace(script, file);
     expect(listing).toContain(`table netdev ${skeleton.table}`);
     expect(listing.match(/^\tchain /gm)?.length).toBe(

@@ -1,6 +1,15 @@
 /** Operations over a small fixed site, for tests of what stands between the agent and its callers. */
 import { GuardError } from "../../src/model/errors.ts";
-import type { DropEvent, LeaseView, ObjectView, Operations, PortView, StatusView } from "../../src/model/operations.ts";
+import type {
+  DropEvent,
+  ExplanationView,
+  LeaseView,
+  ObjectView,
+  Operations,
+  PortView,
+  StatusView,
+} from "../../src/model/operations.ts";
+import type { Direction } from "../../src/model/reasons.ts";
 
 const SINCE = 1_700_000_000_000;
 
@@ -12,6 +21,9 @@ const port: PortView = {
   network: "lan0",
   mac: "fe:00:cb:00:71:0a",
   addresses4: ["203.0.113.10"],
+  addresses6: ["2001:db8::10"],
+  mode: "enforce",
+  unchecked: [],
   state: "applied",
   since: SINCE,
 };
@@ -41,8 +53,25 @@ const dropEvent: DropEvent = {
   guest: "web1",
   direction: "from-guest",
   reason: "arp-sender",
+  observed: false,
   frame: "ARP who-has \u001b[31m red",
 };
+
+const explanation = (frame: string, direction: Direction): ExplanationView => ({
+  verdict: frame.startsWith("ping") ? "pass" : "drop",
+  sentence: frame.startsWith("ping")
+    ? "passes: 203.0.113.10 is an address of web1/0"
+    : "dropped: arp-sender – 203.0.113.1 is not an address of web1/0 (203.0.113.10)",
+  direction,
+  ...(frame.startsWith("ping")
+    ? {}
+    : { line: { reason: "arp-sender", section: 2, says: "ARP sender is not its own" } as const }),
+  observed: false,
+  waived: [],
+  chains: ["from_guest"],
+  frame,
+  hex: "00",
+});
 
 const status: StatusView = {
   host: "h1",
@@ -55,7 +84,17 @@ const status: StatusView = {
   portPrefixes: ["vif"],
   ports: [port],
   unbound: ["vif9.0"],
-  kernel: { release: "6.1", nft: "nftables v1.0.6", guard: "netdev" },
+  kernel: {
+    release: "6.1",
+    nft: "nftables v1.0.6",
+    guard: "netdev",
+    shape: "port-chains",
+    capabilities: [
+      { name: "netdev-egress", has: "yes", needed: true, says: "chains where frames leave by a port" },
+      { name: "port-lock", has: "untested", needed: true, says: "bridge ports that are locked" },
+      { name: "prefix-devices", has: "no", needed: false, says: "chains by beginning of name" },
+    ],
+  },
   store: { kind: "memory", revision: 7 },
 };
 
@@ -94,7 +133,15 @@ export function memoryOperations(): Operations & { readonly calls: string[] } {
     detach: async (name) => ({ detached: name === "vif1.0" }),
     status: async () => status,
     drops: async () => [
-      { port: "vif1.0", guest: "web1", direction: "from-guest", reason: "arp-sender", packets: 3, bytes: 84 },
+      {
+        port: "vif1.0",
+        guest: "web1",
+        direction: "from-guest",
+        reason: "arp-sender",
+        packets: 3,
+        bytes: 84,
+        observed: false,
+      },
     ],
     followDrops: async function* (_filter, signal) {
       yield dropEvent;
@@ -105,6 +152,17 @@ export function memoryOperations(): Operations & { readonly calls: string[] } {
     releaseLease: async (network, address) => {
       if (address !== lease.address) throw missing("lease", `${network}/${address}`);
       return { ...lease, state: "released" };
+    },
+    explain: async ({ target, direction, phrase, frames }) => {
+      if (target !== "web1" && target !== "vif1.0") throw missing("guest", target);
+      const asked = phrase === undefined ? (frames ?? []) : [phrase];
+      return {
+        nic: "web1/0",
+        port: "vif1.0",
+        network: "lan0",
+        notes: [],
+        frames: asked.map((frame) => explanation(frame, direction)),
+      };
     },
   };
 }

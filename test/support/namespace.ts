@@ -2,13 +2,14 @@
 import { execFileSync } from "node:child_process";
 import { afterAll } from "vitest";
 import { enterNamespace } from "../../src/kernel/netns.ts";
+import { patience } from "../../src/lab/patience.ts";
 
 export const command = (...argv: readonly [string, ...string[]]): string =>
-  execFileSync(argv[0], argv.slice(1), { encoding: "utf8", timeout: 60_000 });
+  execFileSync(argv[0], argv.slice(1), { encoding: "utf8", timeout: patience(60_000) });
 
 /** `ip -batch`: many links in one process. */
 export function ipBatch(lines: readonly string[]): void {
-  execFileSync("ip", ["-batch", "-"], { input: `${lines.join("\n")}\n`, timeout: 120_000 });
+  execFileSync("ip", ["-batch", "-"], { input: `${lines.join("\n")}\n`, timeout: patience(120_000) });
 }
 
 /** Call it once, at the top of the file, before any socket is opened. */

@@ -19,6 +19,12 @@ export const agentCommand: Command = {
       text: `beginnings of guest port names (default ${defaultPortPrefixes.join(", ")})`,
     },
     "load-only": { type: "boolean", text: "only shut unbound ports, then end: for early boot" },
+    without: {
+      type: "string",
+      value: "CAPABILITY",
+      multiple: true,
+      text: "act as if the kernel could not do this (docs/reference/kernel.md has the names): to see the refusal",
+    },
     "log-level": { type: "string", value: "LEVEL", default: "info", text: logLevels.join(", ") },
   },
   examples: [
@@ -38,6 +44,7 @@ export const agentCommand: Command = {
       host: input.option("host"),
       portPrefixes: prefixes.length > 0 ? prefixes : defaultPortPrefixes,
       loadOnly: input.flag("load-only"),
+      without: input.options("without"),
       logLevel,
     };
     await runAgent(options, packageVersion());

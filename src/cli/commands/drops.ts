@@ -9,12 +9,13 @@ const columns: readonly Column<DropCount>[] = [
   { title: "GUEST", text: (row) => row.guest ?? "-" },
   { title: "DIRECTION", text: (row) => row.direction },
   { title: "REASON", text: (row) => row.reason },
+  { title: "NOW", text: (row) => (row.observed ? "OBSERVED" : "dropped") },
   { title: "PACKETS", right: true, text: (row) => String(row.packets) },
   { title: "BYTES", right: true, text: (row) => String(row.bytes) },
 ];
 
-function line({ at, port, guest, direction, reason, frame }: DropEvent): string {
-  return `${new Date(at).toISOString()} ${port} ${guest ?? "-"} ${direction} ${reason}: ${frame}`;
+function line({ at, port, guest, direction, reason, frame, observed }: DropEvent): string {
+  return `${new Date(at).toISOString()} ${port} ${guest ?? "-"} ${direction} ${reason}${observed ? " (observed, let by)" : ""}: ${frame}`;
 }
 
 async function follow(input: Input, io: Io, filter: { guest?: string; port?: string }): Promise<number> {

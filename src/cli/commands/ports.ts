@@ -5,6 +5,12 @@ import { clientFor } from "../agent-client.ts";
 import type { Command } from "../command.ts";
 import { type Column, clean, formatOf, sections, show, span, table } from "../output.ts";
 
+/** What is not as it should be stands out in capitals. */
+const guardOf = ({ mode, unchecked }: PortView): string =>
+  [mode === "observe" ? "OBSERVED" : "", unchecked.length === 0 ? "" : `WITHOUT ${unchecked.join(" ")}`]
+    .filter(Boolean)
+    .join(", ") || "whole";
+
 const portColumns: readonly Column<PortView>[] = [
   { title: "PORT", text: (row) => row.port },
   { title: "STATE", text: (row) => row.state },
@@ -12,7 +18,8 @@ const portColumns: readonly Column<PortView>[] = [
   { title: "NIC", text: (row) => String(row.nic) },
   { title: "NETWORK", text: (row) => row.network },
   { title: "MAC", text: (row) => row.mac },
-  { title: "ADDRESS", text: (row) => row.addresses4.join(",") },
+  { title: "ADDRESS", text: (row) => [...row.addresses4, ...row.addresses6].join(",") },
+  { title: "GUARD", text: guardOf },
   { title: "SINCE", text: (row) => span(Date.now() - row.since) },
   { title: "WHY", text: (row) => row.why ?? "" },
 ];
@@ -48,7 +55,7 @@ export const attachCommand: Command = {
       format,
       port,
       () =>
-        `${clean(port.port)}: ${clean(port.guest)} NIC ${port.nic}, ${port.mac}, ${port.addresses4.join(", ")} on ${clean(port.network)}\n`,
+        `${clean(port.port)}: ${clean(port.guest)} NIC ${port.nic}, ${port.mac}, ${[...port.addresses4, ...port.addresses6].join(", ")} on ${clean(port.network)}\n`,
     );
     return 0;
   },
@@ -70,6 +77,13 @@ export const detachCommand: Command = {
   },
 };
 
+/** What is there but neither found nor needed is no news; the agent does not run without what it needs. */
+function capabilityLines(all: StatusView["kernel"]["capabilities"]): Readonly<Record<string, readonly string[]>> {
+  const named = (has: (typeof all)[number]["has"]): readonly string[] =>
+    all.filter((one) => one.has === has).map(({ name, needed }) => (needed ? name : `${name} (not used)`));
+  return { "kernel has": named("yes"), "kernel has not": named("no"), "read back at attach": named("untested") };
+}
+
 function statusText(status: StatusView): string {
   const { conditions, ports, unbound, portPrefixes, kernel, store, host, version, startedAt } = status;
   const conditionLines = conditions.map(
@@ -82,6 +96,8 @@ function statusText(status: StatusView): string {
     up: span(Date.now() - startedAt),
     guard: kernel.guard,
     kernel: `Linux ${kernel.release}, ${kernel.nft}`,
+    shape: kernel.shape,
+    ...capabilityLines(kernel.capabilities),
     store: `${store.kind}, revision ${store.revision}`,
     "closed by name": portPrefixes.map((prefix) => `${prefix}*`),
     unbound,

@@ -1,4 +1,4 @@
-/** Frames as text: how they travel to `send.ts` and how two of them are compared. */
+/** Frames as text: how operators give them, how they travel between programs and how two of them are compared. */
 
 export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

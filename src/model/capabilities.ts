@@ -1,0 +1,170 @@
+/** What the guard asks of a kernel, why, and what brings it; and the shape the guard takes on a kernel that can so much. */
+import { GuardError } from "./errors.ts";
+
+export interface CapabilitySpec {
+  readonly says: string;
+  /**
+   * must: without it no guard. readBack: the same, but where it cannot be tried beforehand every attach reads back whether it holds.
+   * may: told in `status`, nothing depends on it.
+   */
+  readonly need: "must" | "readBack" | "may";
+  readonly why: string;
+  /** First kernel that has it, and the option it is built with. */
+  readonly from: string;
+}
+
+export const capabilityCatalogue = {
+  "netdev-ingress": {
+    says: "nf_tables chains where frames enter a port",
+    need: "must",
+    why: "a guest's frame must be judged before the bridge learns from it",
+    from: "Linux 4.2, CONFIG_NF_TABLES_NETDEV and CONFIG_NETFILTER_INGRESS",
+  },
+  "netdev-egress": {
+    says: "nf_tables chains where frames leave by a port",
+    need: "must",
+    why: "what others and the host send to a guest must be judged at its port",
+    from: "Linux 5.16, CONFIG_NETFILTER_EGRESS",
+  },
+  "bridge-family": {
+    says: "nf_tables chains of the bridge",
+    need: "must",
+    why: "ports that are not attached are shut by name in it, before the bridge learns",
+    from: "Linux 3.18, CONFIG_NF_TABLES_BRIDGE",
+  },
+  "inet-family": {
+    says: "nf_tables chains of IPv4 and IPv6 together",
+    need: "must",
+    why: "ports that are neither attached nor in a bridge are shut by name in it",
+    from: "Linux 3.14, CONFIG_NF_TABLES_INET",
+  },
+  "arp-family": {
+    says: "nf_tables chains of ARP",
+    need: "must",
+    why: "ports that are neither attached nor in a bridge must not get ARP answers from the host",
+    from: "Linux 3.14, CONFIG_NF_TABLES_ARP",
+  },
+  "element-limits": {
+    says: "a token bucket of its own in every element of a set",
+    need: "must",
+    why: "one guest's flood must not use up another's share",
+    from: "Linux 5.7",
+  },
+  "learning-sets": {
+    says: "sets that rules fill and that forget by themselves",
+    need: "must",
+    why: "a guest may address only those that ARP or neighbour discovery named to it",
+    from: "Linux 4.1",
+  },
+  "counting-sets": {
+    says: "a counter in every element of a set that rules fill",
+    need: "must",
+    why: "what is dropped is counted by port and reason",
+    from: "Linux 4.1",
+  },
+  "range-keys": {
+    says: "ranges in the last field of a key of several fields",
+    need: "must",
+    why: "prefixes of networks and of guests stand in such sets",
+    from: "Linux 5.6",
+  },
+  "host-addresses": {
+    says: "a lookup of the host's own addresses at a port's hook (fib daddr type)",
+    need: "must",
+    why: "the host opens to guests only what a network names",
+    from: "Linux 4.14, CONFIG_NFT_FIB_NETDEV",
+  },
+  "ip6-headers": {
+    says: "matches on IPv6 routing and fragment headers",
+    need: "must",
+    why: "IPv6 packets that hide what they carry must be told apart",
+    from: "Linux 4.11",
+  },
+  "frame-log": {
+    says: "frames handed to a program by a rule of a port (NFLOG)",
+    need: "must",
+    why: "a guest's DHCP requests reach the responder this way, behind the guard",
+    from: "Linux 4.2, CONFIG_NETFILTER_NETLINK_LOG",
+  },
+  "port-lock": {
+    says: "bridge ports that are locked",
+    need: "readBack",
+    why: "the bridge itself must refuse foreign MACs, as a second layer",
+    from: "Linux 5.18, CONFIG_BRIDGE",
+  },
+  "prefix-devices": {
+    says: "a port's chain hooked to a beginning of interface names",
+    need: "may",
+    why: "not used: nft before 1.1.4 never ends listing a table that has one",
+    from: "Linux 6.17",
+  },
+  "bridge-conntrack": {
+    says: "connection tracking in the bridge",
+    need: "may",
+    why: "not used yet: what is enforced needs no connection state",
+    from: "Linux 5.3, CONFIG_NF_CONNTRACK_BRIDGE",
+  },
+} as const satisfies Record<string, CapabilitySpec>;
+
+export type Capability = keyof typeof capabilityCatalogue;
+const isCapability = (text: string): text is Capability => Object.hasOwn(capabilityCatalogue, text);
+/** In the order of the catalogue. */
+export const capabilities: readonly Capability[] = Object.keys(capabilityCatalogue).filter(isCapability);
+
+export interface Finding {
+  readonly has: "yes" | "no" | "untested";
+  /** How the kernel, or nft, refused it. */
+  readonly words?: string;
+}
+export type Findings = Readonly<Record<Capability, Finding>>;
+
+/** How the guard is built on this kernel. One so far: it serves every kernel that has what it needs. */
+export const shapeCatalogue = {
+  "port-chains":
+    "every attached port has a netdev chain for each direction; a port that is not attached is shut by its name in the families bridge, inet and arp",
+} as const satisfies Record<string, string>;
+export type Shape = keyof typeof shapeCatalogue;
+
+export function parseCapability(text: string): Capability | undefined {
+  return isCapability(text) ? text : undefined;
+}
+
+function isMissing(name: Capability, { has }: Finding): boolean {
+  const { need }: CapabilitySpec = capabilityCatalogue[name];
+  // Not sure is not enough, unless it is made sure of at every attach.
+  return need === "must" ? has !== "yes" : need === "readBack" && has === "no";
+}
+
+/** The first capability that is missing decides. @throws KERNEL_UNSUPPORTED */
+export function shapeOf(findings: Findings): Shape {
+  const missing = capabilities.find((name) => isMissing(name, findings[name]));
+  if (missing === undefined) return "port-chains";
+  const { says, why, from } = capabilityCatalogue[missing];
+  const { words } = findings[missing];
+  throw new GuardError(
+    "KERNEL_UNSUPPORTED",
+    `this kernel has no ${missing} (${says})${words === undefined ? "" : `: ${words}`}; without it there is no guard, because ${why}; it comes with ${from}`,
+    { fields: { capability: missing } },
+  );
+}
+
+/** As if the kernel could not do these. */
+export function without(findings: Findings, names: readonly Capability[]): Findings {
+  const taken = names.map((name) => [name, { has: "no", words: "taken away with --without" }] as const);
+  return { ...findings, ...Object.fromEntries(taken) };
+}
+
+/** One capability as `status` shows it. */
+export interface CapabilityView {
+  readonly name: string;
+  readonly has: Finding["has"];
+  readonly needed: boolean;
+  readonly says: string;
+}
+
+export function capabilityViews(findings: Findings): readonly CapabilityView[] {
+  return capabilities.map((name) => {
+    const { says, need }: CapabilitySpec = capabilityCatalogue[name];
+    return { name, has: findings[name].has, needed: need !== "may", says };
+  });
+}
