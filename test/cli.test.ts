@@ -67,6 +67,12 @@ describe("what is asked of the agent", () => {
     expect(yaml).toEqual(json);
     expect(json).toMatchObject({ kind: "guest", name: "web1" });
   });
+  test("a guest's policy, a sentence a line", async () => {
+    const { out } = await vifguard("describe", "guest", "web1");
+    expect(out).toContain(
+      "  policy:\n    -\n      nic: 0\n      groups: web\n      rules:\n        in: tcp 80 from anyone (group web)\n        out: everything\n",
+    );
+  });
   test("a plan in sentences", async () => {
     const { out } = await vifguard("plan", "-f", join(directory, "site.yaml"));
     expect(out).toBe("+ group web: create\n1 create, 0 update, 0 delete, 0 unchanged\n");
@@ -75,7 +81,8 @@ describe("what is asked of the agent", () => {
     const { out, status } = await vifguard("status");
     expect(out.startsWith("ERROR PORT_FAILED: ports that stay shut")).toBe(true);
     expect(out).toContain("unbound: vif9.0");
-    expect(out).toContain("shape: port-chains\nkernel has: netdev-egress\nkernel has not: prefix-devices (not used)\n");
+    expect(out).toContain("\nkernel has: netdev-egress\nkernel has not: prefix-devices (not used), bridge-conntrack\n");
+    expect(out).toMatch(/^shape: port-chains\npolicy: bridge-netfilter: bridges hand .*\n/m);
     expect(out).toContain("read back at attach: port-lock\n");
     expect(status).toBe(1);
   });
@@ -196,6 +203,105 @@ describe("explain", () => {
     const { out } = await vifguard("explain", "--help");
     for (const { form, examples } of [...phraseForms, ...phraseClauses])
       for (const words of [form, ...examples]) expect(out).toContain(words);
+  });
+});
+
+describe("security groups", () => {
+  const site = join(directory, "groups.yaml");
+  beforeAll(() => {
+    writeFileSync(
+      site,
+      `kind: network
+name: lan0
+spec: { prefix4: 10.0.0.0/24, gateway4: 10.0.0.1, range4: [10.0.0.5-10.0.0.99], wiring: { kind: bridged, bridge: br0 }, addressing: { kind: managed, macScheme: ip } }
+---
+{ kind: group, name: web, spec: { ingress: [{ protocol: tcp, ports: [80, 443], from: any }] } }
+---
+{ kind: group, name: db, spec: { ingress: [{ protocol: tcp, ports: [5432], from: { group: web } }], egress: [] } }
+---
+{ kind: guest, name: web1, spec: { nics: [{ network: lan0, groups: [web], address4: 10.0.0.5 }] } }
+---
+{ kind: guest, name: db1, spec: { nics: [{ network: lan0, groups: [db] }] } }
+`,
+    );
+  });
+
+  test("a flow that both ends allow, of a site file alone", async () => {
+    expect(await vifguard("explain", "--from", "web1", "--to", "db1:5432/tcp", "-f", site)).toEqual({
+      status: 0,
+      err: "",
+      out: [
+        "passes: web1/0 may open tcp 5432 to db1/0",
+        "  from  web1/0 (10.0.0.5): allowed – everything goes out: group web names no egress",
+        "  to    db1/0 (10.0.0.6): allowed – group db lets in tcp 5432 from group web",
+        "  note  address of db1/0: as a host that holds nothing else would assign",
+        "",
+      ].join("\n"),
+    });
+  });
+  test("a flow that is dropped names what is missing, and ends with 1", async () => {
+    const { out, status } = await vifguard("explain", "-f", site, "--from", "db1", "--to", "web1/0:80/tcp");
+    expect(out).toBe(
+      [
+        "dropped: policy-egress – db1/0: group db lets nothing out",
+        "  from  db1/0 (10.0.0.6): dropped – group db lets nothing out",
+        "  to    web1/0 (10.0.0.5): allowed – group web lets in tcp 80, 443 from any",
+        "  note  address of db1/0: as a host that holds nothing else would assign",
+        "",
+      ].join("\n"),
+    );
+    expect(status).toBe(1);
+  });
+  test("the agent is asked without -f, and answers programs too", async () => {
+    const { out, status } = await vifguard("explain", "--from", "198.51.100.7", "--to", "db1:5432/tcp", "-o", "json");
+    expect(JSON.parse(out)).toMatchObject({
+      flows: [{ verdict: "drop", ends: [{ verdict: "not-judged" }, { verdict: "dropped", reason: "policy-ingress" }] }],
+    });
+    expect(status).toBe(1);
+    expect((await vifguard("explain", "--from", "web1", "--to", "db1:5432/tcp")).status).toBe(0);
+  });
+  test.each([
+    [["--from", "web1"], 2, "TARGET is missing"],
+    [["--from", "web1", "db1:5432/tcp"], 2, "say what it is opened to"],
+    [["--from", "web1", "--to", "db1:5432/tcp", "ping", "own"], 2, "leave 'ping' out"],
+    [["--from", "web1", "--to", "db1:5432/tcp", "--hex", "00"], 2, "leave '00' out"],
+    [["--from", "web1", "--to", "db1:5432/tpc"], 2, "did you mean 'tcp'?"],
+    [["--from", "wob1", "--to", "db1:5432/tcp"], 3, "'wob1' is neither a guest nor an address"],
+  ])("%j", async (words, status, text) => {
+    const done = await vifguard("explain", "-f", site, ...words);
+    expect(done.err).toContain(text);
+    expect(done.status).toBe(status);
+    expect(done.out).toBe("");
+  });
+  test("the matrix is a table, and JSON for programs", async () => {
+    const { out, status } = await vifguard("policy", "matrix", "-f", site, "--network", "lan0");
+    expect(out).toBe(
+      [
+        "FROM \\ TO  web1/0       db1/0     others",
+        "web1/0     -            tcp 5432  everything",
+        "db1/0      -            -         -",
+        "others     tcp 80, 443  -         -",
+        "",
+      ].join("\n"),
+    );
+    expect(status).toBe(0);
+    const json = JSON.parse((await vifguard("policy", "matrix", "-o", "json")).out);
+    expect(json).toMatchObject({ classes: [{ name: "web1/0" }, { name: "db1/0" }, { name: "others" }] });
+    expect(json.cells).toContainEqual({ from: "web1/0", to: "db1/0", services: ["tcp 5432"] });
+    expect((await vifguard("policy", "matrix", "--network", "lan9")).status).toBe(3);
+  });
+  test("a matrix that would be wide is a list, and says who stands together", async () => {
+    const guests = Array.from(
+      { length: 14 },
+      (_, n) =>
+        `---\n{ kind: guest, name: g${n}, spec: { nics: [{ network: lan0, groups: [${n < 8 ? `s${n}` : "web"}] }] } }\n`,
+    );
+    const groups = Array.from({ length: 8 }, (_, n) => `---\n{ kind: group, name: s${n}, spec: {} }\n`);
+    const many = join(directory, "many.yaml");
+    writeFileSync(many, (await readFile(site, "utf8")) + [...groups, ...guests].join(""));
+    const { out } = await vifguard("policy", "matrix", "-f", many);
+    expect(out).toMatch(/^FROM {7}TO {9}SERVICES\nweb1\/0 \+6 {2}web1\/0 \+6 {2}tcp 80, 443\n/);
+    expect(out).toMatch(/\n\nweb1\/0 \+6 \(groups web\): web1\/0, g8\/0, .*g13\/0\n$/);
   });
 });
 

@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { commands } from "../src/cli/commands.ts";
 import { referencePages } from "../src/cli/reference.ts";
+import { checkSite } from "../src/config/check.ts";
+import { describeConfig } from "../src/config/describe.ts";
 import { loadSite } from "../src/config/load.ts";
 import { conditionCatalogue } from "../src/model/health.ts";
 import { reasonTable } from "../src/model/reasons.ts";
@@ -18,6 +20,7 @@ const pages = [
   "SECURITY.md",
   "CHANGELOG.md",
   "docs/operate.md",
+  "docs/policy.md",
   "docs/decisions.md",
 ];
 
@@ -47,9 +50,24 @@ test.each(pages)("%s: every vifguard command in it exists", (page) => {
   }
 });
 
-test("the site file of the README is one that vifguard takes", () => {
-  const yaml = /```yaml\n([\s\S]*?)```/.exec(read("README.md"))?.[1] ?? "";
-  expect(loadSite(yaml, "README.md").map(({ kind }) => kind)).toEqual(["network", "guest"]);
+test.each([
+  ["README.md", ["network", "guest", "group"]],
+  ["docs/policy.md", ["network", "group", "group", "group", "group", "guest", "guest"]],
+])("the site file of %s is one that vifguard takes", (page, kinds) => {
+  const yaml = /```yaml\n([\s\S]*?)```/.exec(read(page))?.[1] ?? "";
+  const resources = loadSite(yaml, page);
+  checkSite(resources, { networks: new Map(), groups: new Map() });
+  expect(resources.map(({ kind }) => kind)).toEqual(kinds);
+});
+
+test("the page on security groups names every reason and field of theirs", () => {
+  const page = read("docs/policy.md");
+  for (const word of ["policy-egress", "policy-ingress", "conn-limit", "conn-state"]) {
+    expect(Object.keys(reasonTable)).toContain(word);
+    expect(page).toContain(`\`${word}\``);
+  }
+  for (const { path } of describeConfig().filter(({ path }) => path.startsWith("group.spec.")))
+    expect(page, path).toContain(path.slice(path.lastIndexOf(".") + 1));
 });
 
 test("every drop reason that a rule can give stands in the table of the guard, and every condition an operator can look up in the errors page", () => {

@@ -15,7 +15,7 @@ import { GuardError } from "../src/model/errors.ts";
 import { parseHostId, parsePortPrefix } from "../src/model/names.ts";
 import { desiredHost } from "../src/plan/desired.ts";
 import { guardChanges, linkSteps, portChainPrefix } from "../src/plan/host.ts";
-import { staticSets } from "../src/ruleset/elements.ts";
+import { wishedSets } from "../src/ruleset/elements.ts";
 import { buildSkeleton } from "../src/ruleset/skeleton.ts";
 import { memoryStore } from "../src/store/memory.ts";
 
@@ -74,7 +74,8 @@ async function createWorld() {
   const nft = memoryNft();
   const links = memoryLinks();
   const store = memoryStore(clock);
-  const { table } = buildSkeleton(portPrefixes);
+  const skeleton = buildSkeleton(portPrefixes, ["inet"]);
+  const { table } = skeleton;
   links.add("br0", "bridge");
   let commits = 0;
   const counted = {
@@ -96,7 +97,7 @@ async function createWorld() {
       epoch: EPOCH,
       portPrefixes,
       version: "test",
-      kernel: { release: "test", nft: "test", shape: "port-chains", capabilities: [] },
+      kernel: { release: "test", nft: "test", shape: "port-chains", policy: "bridge-netfilter", capabilities: [] },
       storeKind: "memory",
       auditEvery: 3_600_000,
     });
@@ -156,9 +157,9 @@ async function createWorld() {
   /** What the kernel still lacks, or has too much of. */
   async function differences(): Promise<{ readonly rules: number; readonly links: number; readonly ports: number }> {
     const mirror = await startMirror(store, hostId);
-    const { wish } = desiredHost(mirror, mirror.attachments.values(), links, EPOCH);
+    const { wish } = desiredHost(mirror, mirror.attachments.values(), { links, families: skeleton.families }, EPOCH);
     await mirror.stop();
-    const sets = staticSets.map(({ family, set }) => ({
+    const sets = wishedSets(skeleton.tables).map(({ family, set }) => ({
       set: { family, table, set },
       elements: nft.elements({ family, table, set }) ?? [],
     }));

@@ -360,6 +360,15 @@ describe("an older format", () => {
         { network: "lan0", mac: "fe:00:cb:00:71:0b", addresses4: ["203.0.113.11"] },
       ],
     },
+    "group/web": {
+      ingress: [
+        { protocol: "tcp", ports: ["8000-8080", "80"], peer: "any" },
+        { protocol: "udp", peer: { group: "web" } },
+        { protocol: 47, peer: "network" },
+      ],
+      egress: [],
+    },
+    "group/db": { ingress: [], egress: [{ protocol: "icmp", peer: { prefix: "10.0.0.0/8" } }] },
   };
 
   test("is brought up to date, and everything in it is what this version reads", async () => {
@@ -380,12 +389,29 @@ describe("an older format", () => {
       suppression: false,
       mode: "enforce",
       rates: {},
+      groups: [],
+      connections: 8192,
       addressing: { ...before["network/lan0"].addressing, dns6: [] },
     });
     const bare = { addresses: [], allowedPairs: [], roles: [], unchecked: [], rates: {} };
     expect(record("guest/web1")).toEqual({
       ...before["guest/web1"],
       spec: { nics: before["guest/web1"].spec.nics.map((nic) => ({ ...bare, ...nic })) },
+    });
+    const ports = [
+      { first: 80, last: 80 },
+      { first: 8000, last: 8080 },
+    ];
+    expect(record("group/web")).toEqual({
+      ingress: [
+        { service: { kind: "tcp", ports }, peer: { kind: "any" } },
+        { service: { kind: "udp", ports: [] }, peer: { kind: "group", group: "web" } },
+        { service: { kind: "protocol", number: 47 }, peer: { kind: "network" } },
+      ],
+    });
+    expect(record("group/db")).toEqual({
+      ingress: [],
+      egress: [{ service: { kind: "icmp" }, peer: { kind: "prefix4", prefix: "10.0.0.0/8" } }],
     });
     await store.close();
   });

@@ -59,7 +59,8 @@ const nic: NicSpec = {
   roles: ["router"],
   unchecked: ["dest-mac"],
   mode: "observe",
-  rates: {},
+  rates: { toGuestPackets: { perSecond: 7, burst: 9 } },
+  connections: 100,
   groups: [web1],
 };
 
@@ -79,6 +80,8 @@ const records: readonly StoreRecord[] = [
       suppression: true,
       mode: "enforce",
       rates: { arp: { perSecond: 10, burst: 20 } },
+      groups: [web1],
+      connections: 8192,
       wiring: { kind: "bridged", bridge },
       addressing: {
         kind: "managed",
@@ -96,10 +99,14 @@ const records: readonly StoreRecord[] = [
     kind: "group",
     name: web1,
     value: {
-      ingress: [{ protocol: "tcp", ports: ["80", "8000-8080"], peer: "any" }],
+      ingress: [
+        { service: { kind: "tcp", ports: [{ first: 80, last: 80 }] }, peer: { kind: "any" } },
+        { service: { kind: "any" }, peer: { kind: "network" } },
+      ],
       egress: [
-        { protocol: 47, peer: { group: lan0 } },
-        { protocol: "icmp", peer: { prefix: "10.0.0.0/8" } },
+        { service: { kind: "protocol", number: 47 }, peer: { kind: "group", group: lan0 } },
+        { service: { kind: "icmp", type: 8, code: 0 }, peer: { kind: "prefix4", prefix } },
+        { service: { kind: "icmpv6" }, peer: { kind: "prefix6", prefix: prefix6 } },
       ],
     },
   },

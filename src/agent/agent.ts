@@ -5,19 +5,20 @@
 import { randomFillSync } from "node:crypto";
 import type { Link, LinkEvent } from "../kernel/links.ts";
 import { GuardError } from "../model/errors.ts";
-import type { ObjectName } from "../model/names.ts";
 import type { DropEvent, Operations } from "../model/operations.ts";
 import { networkFacts } from "../plan/desired.ts";
 import { linkSteps } from "../plan/host.ts";
-import type { NetworkFacts } from "../ruleset/elements.ts";
+import { siteMembers } from "../plan/policy-members.ts";
+import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
 import { createConditions } from "./conditions.ts";
 import { type AgentParts, type Core, forget } from "./core.ts";
 import { startPortDhcp } from "./dhcp.ts";
 import { type PortLookup, startDrops } from "./drops.ts";
 import { createEnforcer } from "./enforcer.ts";
+import { createFlowSweeper } from "./flows.ts";
 import { startLoop } from "./loop.ts";
-import { startMirror } from "./mirror.ts";
+import { type Mirror, startMirror } from "./mirror.ts";
 import { startNeighbours } from "./neighbours.ts";
 import { createOperations } from "./operations.ts";
 import { type Meddling, runPass } from "./pass.ts";
@@ -33,7 +34,7 @@ export interface Agent {
 
 export async function startAgent(parts: AgentParts): Promise<Agent> {
   const { nft, links, frames, store, clock, log } = parts;
-  const enforcer = createEnforcer(nft, links, buildSkeleton(parts.portPrefixes));
+  const enforcer = createEnforcer(nft, links, buildSkeleton(parts.portPrefixes, familiesOf(parts.kernel.policy)));
   const conditions = createConditions(clock, (code, view) => {
     if (view === undefined) log.info({ condition: code }, "condition over");
     else log[view.severity === "error" ? "error" : "warn"]({ condition: code }, view.text);
@@ -52,7 +53,6 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   const mirror = await startMirror(store, parts.host, (error) => {
     conditions.raise("STORE_FAILED", error instanceof Error ? error.message : String(error));
   });
-  let cachedFacts: { readonly site: number; readonly facts: ReadonlyMap<ObjectName, NetworkFacts> } | undefined;
 
   const loop = startLoop(
     () => serial(() => runPass(core, meddling)),
@@ -62,11 +62,16 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       return Math.min(30_000, 250 * 2 ** Math.min(attempt, 7));
     },
   );
-  const facts = (): ReadonlyMap<ObjectName, NetworkFacts> => {
-    const known = cachedFacts?.site === mirror.siteVersion ? cachedFacts.facts : networkFacts(mirror);
-    cachedFacts = { site: mirror.siteVersion, facts: known };
-    return known;
-  };
+  /** Made again only when the site has changed. */
+  function ofSite<T>(make: (site: Mirror) => T): () => T {
+    let known: { readonly site: number; readonly value: T } | undefined;
+    return () => {
+      const value = known?.site === mirror.siteVersion ? known.value : make(mirror);
+      known = { site: mirror.siteVersion, value };
+      return value;
+    };
+  }
+  const facts = ofSite(networkFacts);
   const core: Core = {
     parts,
     mirror,
@@ -78,6 +83,9 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     startedAt: clock.now(),
     drops: startDrops({ nft, frames, table: enforcer.table, clock, portOf, sampled: logDrop }),
     dhcp: startPortDhcp({ frames, store, mirror, clock, conditions }),
+    flows: createFlowSweeper(parts.conntrack, (error) =>
+      log.warn({ error: String(error) }, "flows that are not allowed any more were not forgotten; they stay cut"),
+    ),
     neighbours: startNeighbours({
       frames,
       nft,
@@ -88,6 +96,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       failed: (error) => log.warn({ error: String(error) }, "suppression of ARP and ND is off until the next try"),
     }),
     facts,
+    members: ofSite(siteMembers),
     write: async (transaction) => {
       const commit = await store.commit(transaction);
       if (!commit.ok)
@@ -121,7 +130,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
         if (ports.byIndex(event.ifindex) !== undefined) void serial(() => removed(event.ifindex)).catch(loop.wake);
         return;
       default:
-        if (isDisplaced(event.link.ifindex) || mayHeal(event.link)) loop.wake();
+        if (isDisplaced(event.link.ifindex) || mayHeal(event.link) || isUnjudged(event.link)) loop.wake();
     }
   }
 
@@ -130,11 +139,16 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     const state = ports.byIndex(ifindex);
     const link = state?.state === "applied" ? links.byIndex(ifindex) : undefined;
     if (link === undefined || state?.wish === undefined) return false;
-    return linkSteps(state.wish, link, [{ ifindex, mac: state.wish.binding.mac }]).length > 0;
+    return linkSteps(state.wish, link, [{ ifindex, mac: state.wish.binding.mac, isSticky: true }]).length > 0;
   }
 
   function mayHeal(link: Link): boolean {
     return link.kind === "bridge" && ports.list().some(({ state }) => state === "failed");
+  }
+
+  /** A bridge with judged ports is not as it was: its switch, or its own MAC. */
+  function isUnjudged(link: Link): boolean {
+    return ports.list().some(({ wish }) => wish?.judged?.name === link.name && !enforcer.isJudging(wish.judged));
   }
 
   async function removed(ifindex: number): Promise<void> {
@@ -164,6 +178,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       await serial(() => undefined);
       await core.dhcp.stop();
       core.neighbours.stop();
+      core.flows.stop();
       core.drops.close();
       await mirror.stop();
     },

@@ -4,8 +4,9 @@ import { keys } from "../model/keys.ts";
 import { type InterfaceName, parseInterfaceName, parseObjectName } from "../model/names.ts";
 import type { Operations, PortView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
-import { address6Of, portWish } from "../plan/desired.ts";
-import { type Core, forget, setPort } from "./core.ts";
+import { portWish } from "../plan/desired.ts";
+import { address6Of } from "../plan/sources.ts";
+import { type Core, forget, hostView, setPort } from "./core.ts";
 import { isGuarded, type PortState, portView } from "./ports.ts";
 
 type AttachRequest = Parameters<Operations["attach"]>[0];
@@ -23,7 +24,7 @@ export async function attach(core: Core, request: AttachRequest): Promise<PortVi
     if (state?.state === "applied") return viewOf(core, state);
   } else if (present !== undefined) await forget(core, present);
   const attachment = newAttachment(core, port, link.ifindex, request);
-  const wish = portWish(core.mirror, core.facts(), attachment, core.parts.links);
+  const wish = portWish(core.mirror, core.facts(), attachment, hostView(core));
   await core.write({
     expect: [],
     writes: [{ op: "put", key: keys.attachment(core.parts.host, port), value: { ...attachment } }],

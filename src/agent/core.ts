@@ -1,4 +1,5 @@
 /** What the parts of a running agent share, and the one way an attachment ends. */
+import type { Conntrack } from "../kernel/conntrack.ts";
 import type { Frames } from "../kernel/frames.ts";
 import type { Links } from "../kernel/links.ts";
 import type { Nft } from "../kernel/nft.ts";
@@ -7,12 +8,16 @@ import { keys } from "../model/keys.ts";
 import type { HostId, ObjectName, PortPrefix } from "../model/names.ts";
 import type { StatusView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
+import type { HostView } from "../plan/desired.ts";
+import type { PortWish } from "../plan/host.ts";
+import type { Members } from "../plan/policy-members.ts";
 import type { NetworkFacts } from "../ruleset/elements.ts";
 import type { Store, Transaction } from "../store/store.ts";
 import type { Conditions } from "./conditions.ts";
 import type { PortDhcp } from "./dhcp.ts";
 import type { Drops } from "./drops.ts";
 import type { Enforcer } from "./enforcer.ts";
+import type { FlowSweeper } from "./flows.ts";
 import type { Loop } from "./loop.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Neighbours } from "./neighbours.ts";
@@ -30,6 +35,8 @@ export interface AgentParts {
   readonly nft: Nft;
   readonly links: Links;
   readonly frames: Frames;
+  /** Absent where the kernel tracks no connections for us. */
+  readonly conntrack?: Conntrack;
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
@@ -54,15 +61,20 @@ export interface Core {
   readonly drops: Drops;
   readonly dhcp: PortDhcp;
   readonly neighbours: Neighbours;
+  readonly flows: FlowSweeper;
   readonly serial: Serial;
   readonly loop: Loop;
   readonly startedAt: number;
   /** Facts of every network, kept until the site changes, so that attaching costs the same however many guests there are. */
   facts(): ReadonlyMap<ObjectName, NetworkFacts>;
+  /** Who is who for the service policy, kept in the same way. */
+  members(): Members;
   /** Commits to the store and waits until the mirror shows it. @throws CONFLICT, STORE_UNAVAILABLE */
   write(transaction: Transaction): Promise<void>;
   random(count: number): Uint8Array;
 }
+
+export const hostView = ({ parts, enforcer }: Core): HostView => ({ links: parts.links, families: enforcer.families });
 
 /** Remembers what became of a port, and what its responders may say from now on. */
 export function setPort(core: Core, state: PortState): void {
@@ -77,10 +89,19 @@ export function setPort(core: Core, state: PortState): void {
  */
 export async function forget(core: Core, attachment: Attachment): Promise<void> {
   const { enforcer, ports, mirror, parts } = core;
-  enforcer.detach(attachment.port, attachment.ifindex, ports.get(attachment.port)?.wish);
+  const wish = ports.get(attachment.port)?.wish;
+  enforcer.detach(attachment.port, attachment.ifindex, wish);
   ports.delete(attachment.port);
+  forgetFlows(core, wish);
   core.dhcp.forget(attachment.ifindex);
   core.neighbours.forget(attachment.ifindex);
   if (mirror.attachments.get(attachment.port)?.ifindex !== attachment.ifindex) return;
   await core.write({ expect: [], writes: [{ op: "delete", key: keys.attachment(parts.host, attachment.port) }] });
+}
+
+/** A bridge whose last judged port is gone needs no connections any more: the next pass sees to it. */
+function forgetFlows({ flows, ports, loop }: Core, wish: PortWish | undefined): void {
+  if (wish?.judged === undefined) return;
+  flows.departed(wish.binding.sources.filter(({ shared }) => shared !== true).map(({ what }) => what));
+  if (!ports.list().some((port) => port.wish?.judged?.name === wish.judged?.name)) loop.wake();
 }

@@ -6,8 +6,10 @@ import type { DropCount, DropEvent } from "../model/operations.ts";
 import { type Direction, type Reason, reasonFromCode } from "../model/reasons.ts";
 import { decodeFrame } from "../packet/frame.ts";
 import { summarise } from "../packet/summary.ts";
-import { hostU32At } from "../ruleset/elements.ts";
+import { hostU32At } from "../ruleset/element-bytes.ts";
 import { logGroups } from "../ruleset/parts.ts";
+import { readTag } from "../ruleset/policy-elements.ts";
+import type { PolicyTag } from "../ruleset/policy-parts.ts";
 import { createFanOut } from "./fan-out.ts";
 
 /** Whose port an interface index is, as far as anybody knows. */
@@ -33,14 +35,27 @@ export interface DropsParts {
   readonly sampled: (event: DropEvent) => void;
 }
 
-/** Birth tables count by port alone, each set for one reason. */
-const birthSets = [
+/** Counted by port alone, each set for one reason. */
+const portSets = [
   ...(["bridge", "inet", "arp"] as const).flatMap((family) => [
     { family, set: "closed_from", direction: "from-guest", reason: "unbound" } as const,
     { family, set: "closed_to", direction: "to-guest", reason: "unbound" } as const,
   ]),
   { family: "bridge", set: "host_from", direction: "from-guest", reason: "host" } as const,
+  { family: "bridge", set: "unjudged_from", direction: "from-guest", reason: "conn-state" } as const,
+  { family: "bridge", set: "unjudged_to", direction: "to-guest", reason: "conn-state" } as const,
 ];
+
+/** What the service policy refuses, in the words of the contract. */
+const policyLines: Readonly<Record<PolicyTag, { readonly direction: Direction; readonly reason: Reason }>> = {
+  "policy-egress": { direction: "from-guest", reason: "policy-egress" },
+  "policy-ingress": { direction: "to-guest", reason: "policy-ingress" },
+  "limit-from": { direction: "from-guest", reason: "conn-limit" },
+  "limit-to": { direction: "to-guest", reason: "conn-limit" },
+  "rate-from": { direction: "from-guest", reason: "rate-syn" },
+  "stray-from": { direction: "from-guest", reason: "conn-state" },
+  "stray-to": { direction: "to-guest", reason: "conn-state" },
+};
 
 export function startDrops(parts: DropsParts): Drops {
   const { nft, frames, table, clock, portOf, sampled } = parts;
@@ -62,8 +77,19 @@ export function startDrops(parts: DropsParts): Drops {
     });
   }
 
-  function birthCounts(): DropCount[] {
-    return birthSets.flatMap(({ family, set, direction, reason }) =>
+  function policyCounts(): DropCount[] {
+    return (["inet", "bridge"] as const).flatMap((family) =>
+      (nft.elements({ family, table, set: "policy_drops" }) ?? []).flatMap((element) => {
+        const { tag, ifindex } = readTag(hostU32At(element.key, 0));
+        if (tag === undefined) return [];
+        const { direction, reason } = policyLines[tag];
+        return [count(ifindex, direction, reason, element)];
+      }),
+    );
+  }
+
+  function portCounts(): DropCount[] {
+    return portSets.flatMap(({ family, set, direction, reason }) =>
       (nft.elements({ family, table, set }) ?? []).map((element) =>
         count(hostU32At(element.key, 0), direction, reason, element),
       ),
@@ -72,8 +98,16 @@ export function startDrops(parts: DropsParts): Drops {
 
   function sample(frame: LoggedFrame, direction: Direction): void {
     const reason = reasonFromCode(frame.mark);
-    if (reason === undefined) return;
-    const ifindex = direction === "from-guest" ? frame.inIfindex : frame.outIfindex;
+    if (reason !== undefined)
+      tell(frame, direction, reason, direction === "from-guest" ? frame.inIfindex : frame.outIfindex);
+  }
+
+  function samplePolicy(frame: LoggedFrame): void {
+    const { tag, ifindex } = readTag(frame.mark);
+    if (tag !== undefined) tell(frame, policyLines[tag].direction, policyLines[tag].reason, ifindex);
+  }
+
+  function tell(frame: LoggedFrame, direction: Direction, reason: Reason, ifindex: number): void {
     const event: DropEvent = {
       at: clock.now(),
       ...portOf(ifindex),
@@ -85,20 +119,29 @@ export function startDrops(parts: DropsParts): Drops {
     followers.publish(event);
   }
 
-  const listen = (group: number, direction: Direction): { close(): void } =>
+  const listen = (group: number, take: (frame: LoggedFrame) => void): { close(): void } =>
     frames.subscribe(
       group,
       (batch) => {
-        for (const frame of batch) sample(frame, direction);
+        for (const frame of batch) take(frame);
       },
       // Samples that were lost are only samples; the counters have them.
       () => undefined,
     );
-  const subscriptions = [listen(logGroups.dropsFromGuest, "from-guest"), listen(logGroups.dropsToGuest, "to-guest")];
+  const subscriptions = [
+    listen(logGroups.dropsFromGuest, (frame) => sample(frame, "from-guest")),
+    listen(logGroups.dropsToGuest, (frame) => sample(frame, "to-guest")),
+    listen(logGroups.policy, samplePolicy),
+  ];
 
   return {
     counts: () =>
-      merge([...guardCounts("drops_from", "from-guest"), ...guardCounts("drops_to", "to-guest"), ...birthCounts()]),
+      merge([
+        ...guardCounts("drops_from", "from-guest"),
+        ...guardCounts("drops_to", "to-guest"),
+        ...policyCounts(),
+        ...portCounts(),
+      ]),
     follow: (signal) => followers.follow(signal),
     close: () => {
       for (const subscription of subscriptions) subscription.close();

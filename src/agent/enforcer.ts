@@ -11,21 +11,30 @@ import type { InterfaceName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import {
   bareElement,
+  type ElementGroup,
   guardChanges,
   type HeldGuard,
   type HostWish,
   isPortChain,
+  judgedBridges,
   type LinkStep,
   linkSteps,
+  mayRevoke,
+  midstreamChanges,
   type PortWish,
   portChainPrefix,
   portChains,
   portElementGroups,
   sameMeaning,
+  sharedElementGroups,
 } from "../plan/host.ts";
-import { hostU32At, staticSets } from "../ruleset/elements.ts";
+import { wishedSets } from "../ruleset/elements.ts";
+import type { JudgedBridge } from "../ruleset/policy-elements.ts";
 import { type Skeleton, tablePrefix } from "../ruleset/skeleton.ts";
+import { createBridgeNetfilter } from "./bridge-netfilter.ts";
+import { quietly } from "./quietly.ts";
 import { listingDigest, sealChain, sealedDigest } from "./seal.ts";
+import { traceSweeper } from "./traces.ts";
 
 /** What became of one port in a pass over all. */
 export interface PortOutcome {
@@ -37,6 +46,8 @@ export interface PassResult {
   readonly ports: readonly PortOutcome[];
   /** How many nftables changes and link steps it took; 0 when everything was in place. */
   readonly changed: number;
+  /** Whether something that groups allowed may not be allowed any more. */
+  readonly revoked: boolean;
 }
 
 export interface Enforcer {
@@ -51,17 +62,21 @@ export interface Enforcer {
   attach(wish: PortWish): void;
   /** Removes every trace; fine when some or all of it is gone. `binding` tells which elements; the interface may no longer exist. */
   detach(port: InterfaceName, ifindex: number, wish: PortWish | undefined): void;
+  /** Whether the bridge itself is set as its judged ports need it. */
+  isJudging(bridge: JudgedBridge): boolean;
   /** Names of tables in the kernel that belong to vifguard. */
   readonly table: string;
+  /** Where the service policy is judged. */
+  readonly families: Skeleton["families"];
 }
 
-/** Sets that the rules fill. */
-const writtenUses: readonly string[] = ["counted", "buckets", "learned"];
 const families = ["netdev", "bridge", "inet", "arp"] as const;
 
 export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enforcer {
   const { table } = skeleton;
   const set = (family: SetRef["family"], name: string): SetRef => ({ family, table, set: name });
+  const sweepTraces = traceSweeper(nft, skeleton);
+  const netfilter = createBridgeNetfilter(nft, links, skeleton);
 
   function ourTables(): readonly { family: (typeof families)[number]; name: string }[] {
     return families.flatMap((family) =>
@@ -96,14 +111,9 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   /** Other versions of our tables, still in force: they stay until the new ones are filled. */
   let superseded: readonly { family: string; name: string }[] = [];
 
+  const agentSets = wishedSets(skeleton.tables);
   const learnedSets = skeleton.tables.flatMap(({ family, sets }) =>
-    sets.filter(({ use }) => use === "learned").map(({ name }) => ({ family, name })),
-  );
-  /** Of one port, by its index. */
-  const writtenSets = skeleton.tables.flatMap(({ family, sets }) =>
-    sets
-      .filter(({ use, key }) => writtenUses.includes(use) && (key[0] === "iif" || key[0] === "oif"))
-      .map(({ name }) => set(family, name)),
+    sets.filter(({ use }) => use === "learned" || use === "notes").map(({ name }) => ({ family, name })),
   );
   /** What the rules had learned when they were last read: whose MAC a guest still speaks to, though nobody asks any more. */
   let learned: ReadonlyMap<string, readonly Element[]> = new Map();
@@ -149,7 +159,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   }
 
   function readGuard(): HeldGuard {
-    const sets = staticSets.map(({ family, set: name }) => {
+    const sets = agentSets.map(({ family, set: name }) => {
       const elements = nft.elements(set(family, name));
       if (elements === undefined)
         throw new GuardError("VERIFY_FAILED", `set '${name}' of table '${family} ${table}' is missing`);
@@ -227,10 +237,12 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   }
 
   async function reconcile(wish: HostWish): Promise<PassResult> {
+    netfilter.on(judgedBridges(wish));
     let changes = guardChanges(table, wish, readGuard());
     const total = changes.length;
+    const revoked = changes.some(mayRevoke);
     if (changes.length > 0) {
-      nft.commit(changes);
+      nft.commit([...changes, ...midstreamChanges(changes)]);
       changes = guardChanges(table, wish, readGuard());
       if (changes.length > 0)
         throw new GuardError("VERIFY_FAILED", `${changes.length} changes to table '${table}' did not hold`);
@@ -238,7 +250,8 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     await finishUpgrade();
     learned = readLearned(table);
     const { ports, steps } = connectAll(wish.ports);
-    return { ports, changed: total + steps };
+    netfilter.offElsewhere(judgedBridges(wish));
+    return { ports, changed: total + steps, revoked };
   }
 
   /** What went wrong, with the port down: an operator must never wonder whether it is half open. */
@@ -248,6 +261,11 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     throw error;
   }
 
+  const groupsFor = (wish: PortWish): readonly ElementGroup[] => [
+    ...portElementGroups(table, wish.binding),
+    ...sharedElementGroups(table, wish),
+  ];
+
   function additions(wish: PortWish): readonly NftChange[] {
     const changes: NftChange[] = [];
     for (const chain of portChains(table, wish.port)) {
@@ -256,7 +274,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
       if (held !== undefined) changes.push({ op: "delete-port-chain", chain });
       changes.push({ op: "add-port-chain", chain });
     }
-    for (const { set: ref, elements } of portElementGroups(table, wish.binding)) {
+    for (const { set: ref, elements } of groupsFor(wish)) {
       const stale = heldOf(ref, elements).filter((held) => elements.some((wanted) => isStale(wanted, held)));
       if (stale.length > 0) changes.push({ op: "delete-elements", set: ref, elements: stale.map(bareElement) });
       changes.push({ op: "add-elements", set: ref, elements });
@@ -275,7 +293,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   }
 
   function verifyRules(wish: PortWish): void {
-    const missing = portElementGroups(table, wish.binding).filter(({ set: ref, elements }) => {
+    const missing = groupsFor(wish).filter(({ set: ref, elements }) => {
       const held = heldOf(ref, elements);
       return !elements.every((element) => held.some((h) => sameElement(element, h)));
     });
@@ -294,7 +312,9 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     const { ifindex } = wish.binding;
     try {
       links.setUp(ifindex, false);
-      nft.commit(additions(wish));
+      if (wish.judged !== undefined) netfilter.on([wish.judged]);
+      const changes = additions(wish);
+      nft.commit([...changes, ...midstreamChanges(changes)]);
       verifyRules(wish);
       connectOne(wish);
     } catch (error) {
@@ -328,19 +348,10 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     }
     const changes = removals(port, wish);
     if (changes.length > 0) nft.commit(changes);
-    sweep(ifindex);
+    sweepTraces(ifindex);
   }
 
-  /** Counters, token buckets and neighbours that rules wrote down for the port. A bucket may lapse by itself while it is being removed: each set on its own. */
-  function sweep(ifindex: number): void {
-    for (const written of writtenSets) {
-      const mine = (nft.elements(written) ?? []).filter(({ key }) => hostU32At(key, 0) === ifindex);
-      const elements = mine.map(({ key }) => ({ key }));
-      if (elements.length > 0) quietly(() => nft.commit([{ op: "delete-elements", set: written, elements }]));
-    }
-  }
-
-  return { ensureSkeleton, reconcile, attach, detach, table };
+  return { ensureSkeleton, reconcile, isJudging: netfilter.isOn, attach, detach, table, families: skeleton.families };
 }
 
 function portGone(port: string): GuardError {
@@ -358,12 +369,3 @@ const sameKey = (a: Element, b: Element): boolean =>
 const sameElement = (wanted: Element, held: HeldElement): boolean => sameKey(wanted, held) && sameMeaning(wanted, held);
 /** Under the wanted key, but meaning something else. */
 const isStale = (wanted: Element, held: HeldElement): boolean => sameKey(wanted, held) && !sameMeaning(wanted, held);
-
-/** For the way back after a failure: the first error is the one to tell. */
-function quietly(action: () => void): void {
-  try {
-    action();
-  } catch {
-    // Nothing depends on it: an unbound port is shut by the birth tables.
-  }
-}

@@ -9,7 +9,7 @@ import { type InterfaceName, parseInterfaceName } from "../model/names.ts";
 import type { ExplainAnswer, ExplainQuestion, ExplanationView } from "../model/operations.ts";
 import { reasonTable } from "../model/reasons.ts";
 import type { Attachment } from "../model/resources.ts";
-import type { HostDoor } from "../plan/explain.ts";
+import { type HostDoor, policyNotes } from "../plan/explain.ts";
 import {
   explainedPort,
   framesOf,
@@ -22,7 +22,8 @@ import {
   UNHEARD_GATEWAY,
 } from "../plan/explain-question.ts";
 import { isPortChain, type PortWish, portChains } from "../plan/host.ts";
-import { hostU32, hostU32At, type NetworkFacts, type PlacedElement } from "../ruleset/elements.ts";
+import { hostU32, hostU32At, type PlacedElement } from "../ruleset/element-bytes.ts";
+import type { NetworkFacts } from "../ruleset/elements.ts";
 import { guardTable } from "../ruleset/guard.ts";
 import type { World } from "../ruleset/judge.ts";
 import { elementsWorld } from "../ruleset/world.ts";
@@ -179,7 +180,7 @@ function answerFor(core: Core, attachment: Attachment, wish: PortWish, question:
   );
   const world = kernelWorld(nft, core.enforcer.table, (address) => isHost(address.join(".")));
   const views = tellFrames(explained, frames, question.direction, world, hostDoor(core, wish));
-  const notes = notesOf(core, attachment.port, learned.gatewayMac, views);
+  const notes = [...notesOf(core, attachment.port, learned.gatewayMac, views), ...policyNotes(explained, views)];
   return { nic: explained.nic, port: attachment.port, network: explained.network, notes, frames: views };
 }
 

@@ -1,7 +1,8 @@
 /** What the store holds, as this host needs it: kept current by a watch, never written here. */
 import { type MacAddress, parseMac } from "../model/mac.ts";
 import { type HostId, type InterfaceName, type ObjectName, parseInterfaceName } from "../model/names.ts";
-import type { Attachment, DhcpLease, GroupSpec, Guest, NetworkSpec } from "../model/resources.ts";
+import type { GroupSpec } from "../model/policy.ts";
+import type { Attachment, DhcpLease, Guest, NetworkSpec } from "../model/resources.ts";
 import type { HeldSite } from "../plan/site.ts";
 import { type ClaimRecord, decodeRecord, type StoreRecord } from "../store/collections.ts";
 import type { Change, Key, Revision, Store } from "../store/store.ts";

@@ -3,7 +3,7 @@ import { RESPONDER_MAC } from "../addressing/neighbour-answers.ts";
 import type { PortOffer, PortOffer6 } from "../addressing/responder.ts";
 import { macToBytes } from "../model/mac.ts";
 import type { Guest, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
-import { address6Of } from "../plan/desired.ts";
+import { address6Of } from "../plan/sources.ts";
 
 /** undefined when the NIC has no IPv4 address to offer. */
 export function portOffer(guest: Guest, nic: NicIdentity, network: NetworkSpec): PortOffer | undefined {

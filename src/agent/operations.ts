@@ -16,6 +16,9 @@ import type {
   StatusView,
 } from "../model/operations.ts";
 import type { DhcpLease, Kind, Resource } from "../model/resources.ts";
+import { policyMatrix } from "../plan/policy-matrix.ts";
+import { explainFlow } from "../plan/policy-question.ts";
+import { nicPolicyView } from "../plan/policy-view.ts";
 import { planRemove, planSite } from "../plan/site.ts";
 import { attach, detach, viewOf } from "./attach.ts";
 import type { Core } from "./core.ts";
@@ -27,10 +30,10 @@ type Filter = { readonly guest?: string; readonly port?: string };
 export function createOperations(core: Core): Operations {
   const { serial } = core;
   return {
-    apply: (resources, { dryRun }) => serial(() => apply(core, resources, dryRun)),
+    apply: (resources, { dryRun }) => enforced(core, () => apply(core, resources, dryRun)),
     list: async (kind) => objectNames(core, kind).map((name) => objectView(core, kind, name)),
     get: async (kind, name) => getObject(core, kind, name),
-    remove: (kind, name) => serial(() => remove(core, kind, name)),
+    remove: (kind, name) => enforced(core, () => remove(core, kind, name)),
     attach: (request) => serial(() => attach(core, request)),
     detach: (port) => serial(() => detach(core, port)),
     status: async () => status(core),
@@ -40,7 +43,16 @@ export function createOperations(core: Core): Operations {
       leaseViews(core).filter((lease) => network === undefined || lease.network === network),
     releaseLease: (network, address) => serial(() => releaseLease(core, network, address)),
     explain: async (question) => explain(core, question),
+    explainFlow: async (question) => explainFlow(core.members(), question),
+    policyMatrix: async (filter) => policyMatrix(core.members(), filter),
   };
+}
+
+/** Answers when the kernel holds what was decided, or the status says why not: what is revoked is cut by then. */
+async function enforced<T>({ serial, loop }: Core, change: () => Promise<T>): Promise<T> {
+  const result = await serial(change);
+  await loop.settled();
+  return result;
 }
 
 function matches(line: DropCount | DropEvent, filter: Filter): boolean {
@@ -106,7 +118,14 @@ function objectView(core: Core, kind: Kind, name: ObjectName): ObjectView {
 function getObject(core: Core, kind: Kind, text: string): ObjectView {
   const name = parseObjectName(text);
   if (name === undefined) throw notFound(kind, text);
-  return objectView(core, kind, name);
+  const view = objectView(core, kind, name);
+  return kind === "guest" ? { ...view, status: { ...guestStatus(core, name), policy: guestPolicy(core, name) } } : view;
+}
+
+/** Of one guest alone: the sentences of twenty thousand would be thirty megabytes that no list shows. */
+function guestPolicy(core: Core, name: ObjectName): readonly object[] {
+  const members = core.members();
+  return (members.ofGuest(name) ?? []).map((member) => ({ nic: member.nic, ...nicPolicyView(members, member) }));
 }
 
 function networkStatus(core: Core, name: ObjectName): object {
@@ -118,9 +137,8 @@ function networkStatus(core: Core, name: ObjectName): object {
 }
 
 function groupMembers(core: Core, name: ObjectName): readonly string[] {
-  return [...core.mirror.guests.values()]
-    .filter((guest) => guest.spec.nics.some((nic) => nic.groups.includes(name)))
-    .map((guest) => guest.name);
+  const carriers = core.members().all.filter(({ groups }) => groups.includes(name));
+  return [...new Set(carriers.map(({ guest }) => guest))];
 }
 
 function guestStatus(core: Core, name: ObjectName): object {

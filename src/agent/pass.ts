@@ -2,7 +2,7 @@
 import type { InterfaceName } from "../model/names.ts";
 import type { Attachment } from "../model/resources.ts";
 import { type Desired, desiredHost } from "../plan/desired.ts";
-import { type Core, forget, setPort } from "./core.ts";
+import { type Core, forget, hostView, setPort } from "./core.ts";
 import type { PassResult } from "./enforcer.ts";
 import { tellExceptions } from "./ports.ts";
 
@@ -24,11 +24,12 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   const { loaded } = isSuspect ? await enforcer.ensureSkeleton() : { loaded: false };
   meddling.auditDue = false;
   const attachments = new Map(mirror.attachments);
-  const desired = desiredHost(mirror, attachments.values(), parts.links, parts.epoch);
+  const desired = desiredHost(mirror, attachments.values(), hostView(core), parts.epoch);
   for (const attachment of desired.stale) await forget(core, attachment);
   refuse(core, desired);
   announce(core, desired, attachments);
   const result = await enforcer.reconcile(desired.wish);
+  if (result.revoked) core.flows.revoked(desired.wish);
   record(core, result, attachments);
   core.conditions.clear("RULES_REFUSED");
   tellFailures(core);

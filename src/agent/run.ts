@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { hostname, release } from "node:os";
 import { pino } from "pino";
 import { probeCapabilities } from "../kernel/capabilities.ts";
+import { openConntrack } from "../kernel/conntrack-netlink.ts";
 import { openFrames } from "../kernel/frames-netlink.ts";
 import { openLinks } from "../kernel/links-netlink.ts";
 import { openNft } from "../kernel/nft-netlink.ts";
@@ -12,12 +13,14 @@ import {
   capabilities,
   capabilityViews,
   parseCapability,
+  policyShapeOf,
   shapeOf,
   without,
 } from "../model/capabilities.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseHostId, parsePortPrefix } from "../model/names.ts";
 import { RESPONDER_MARK } from "../ruleset/parts.ts";
+import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
 import { startServer } from "../server/http.ts";
 import { openEmbeddedStore } from "../store/embedded.ts";
@@ -79,7 +82,13 @@ function capabilityNamed(text: string): Capability {
 async function lookAtKernel(taken: readonly Capability[]): Promise<AgentParts["kernel"]> {
   const nft = nftVersion();
   const found = without(await probeCapabilities(), taken);
-  return { release: release(), nft, shape: shapeOf(found), capabilities: capabilityViews(found) };
+  return {
+    release: release(),
+    nft,
+    shape: shapeOf(found),
+    policy: policyShapeOf(found),
+    capabilities: capabilityViews(found),
+  };
 }
 
 /** Runs until SIGTERM or SIGINT. With `loadOnly` the ports are shut by name and that is all: for early boot. @throws GuardError */
@@ -92,18 +101,24 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   const links = openLinks();
   const kernel = await orShut({ nft, links, portPrefixes, log }, () => lookAtKernel(taken));
   if (options.loadOnly) {
-    const { loaded } = await createEnforcer(nft, links, buildSkeleton(portPrefixes)).ensureSkeleton();
+    const { loaded } = await createEnforcer(
+      nft,
+      links,
+      buildSkeleton(portPrefixes, familiesOf(kernel.policy)),
+    ).ensureSkeleton();
     log.info({ loaded, portPrefixes }, "unbound ports are shut");
     nft.close();
     links.close();
     return;
   }
   const frames = openFrames(RESPONDER_MARK);
+  const conntrack = openConntrack();
   const store = await openEmbeddedStore({ directory: options.stateDirectory, clock: systemClock });
   const agent = await startAgent({
     nft,
     links,
     frames,
+    conntrack,
     store,
     clock: systemClock,
     log,
@@ -129,6 +144,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   await server.close();
   await agent.stop();
   await store.close();
+  conntrack.close();
   frames.close();
   links.close();
   nft.close();

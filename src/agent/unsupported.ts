@@ -33,7 +33,7 @@ async function shutWhatCan({ nft, links, portPrefixes, log }: Shutters): Promise
     log.warn({}, "the rules of an earlier run stand and were left alone");
     return;
   }
-  const name = buildSkeleton(portPrefixes).table;
+  const name = buildSkeleton(portPrefixes, []).table;
   // Each on its own: the family that is missing must not keep the others out.
   for (const table of birthTables(portPrefixes)) {
     if (ourTables(nft, table.family).length > 0) continue;

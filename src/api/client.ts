@@ -6,7 +6,9 @@ import type {
   DropCount,
   DropEvent,
   ExplainAnswer,
+  FlowAnswer,
   LeaseView,
+  MatrixView,
   ObjectView,
   Operations,
   PortView,
@@ -144,6 +146,8 @@ export function connect(socket: string): Client {
     followDrops: follow,
     leases: (query) => ask<readonly LeaseView[]>("leases", { query }),
     explain: (body) => ask<ExplainAnswer>("explain", { body }),
+    explainFlow: (body) => ask<FlowAnswer>("explainFlow", { body }),
+    policyMatrix: (query) => ask<MatrixView>("policyMatrix", { query }),
     releaseLease: (network, address) => ask<LeaseView>("releaseLease", { params: { network, address } }),
   };
 }

@@ -1,5 +1,6 @@
 /** What travels on every endpoint: schemas for what is asked and answered, with an example each. Server, OpenAPI and reference derive from it. */
 import { z } from "zod";
+import { policyShapes } from "../model/capabilities.ts";
 import { reasonTable } from "../model/reasons.ts";
 import { kinds } from "../model/resources.ts";
 import type { RouteId } from "./routes.ts";
@@ -51,8 +52,15 @@ const status = z.object({
     nft: z.string(),
     guard: z.string(),
     shape: z.string(),
+    policy: z.enum(policyShapes),
     capabilities: z.array(
-      z.object({ name: z.string(), has: z.enum(["yes", "no", "untested"]), needed: z.boolean(), says: z.string() }),
+      z.object({
+        name: z.string(),
+        has: z.enum(["yes", "no", "untested"]),
+        needed: z.boolean(),
+        policy: z.boolean(),
+        says: z.string(),
+      }),
     ),
   }),
   store: z.object({ kind: z.string(), revision: z.number() }),
@@ -97,6 +105,29 @@ const explanation = z.object({
   chains: z.array(z.string()),
   frame: z.string(),
   hex: z.string(),
+});
+const flowEnd = z.object({
+  end: z.enum(["from", "to"]),
+  nics: z.array(z.string()).describe("all that may have the address; none when it is no guest's"),
+  address: z.string(),
+  verdict: z.enum(["allowed", "dropped", "not-judged"]),
+  observed: z.boolean(),
+  reason: reason.optional(),
+  group: z.string().optional().describe("the group that allows"),
+  rule: z.string().optional().describe("its rule; without one it names no egress"),
+  sentence: z.string(),
+});
+const flow = z.object({
+  verdict: z.enum(["pass", "drop"]),
+  sentence: z.string(),
+  service: z.string(),
+  ends: z.array(flowEnd),
+});
+const matrixClass = z.object({
+  name: z.string(),
+  network: z.string().optional(),
+  groups: z.array(z.string()),
+  nics: z.array(z.string()).describe("NICs that the policy cannot tell apart; none for everybody who is no guest"),
 });
 const dropFilter = z.strictObject({ guest: z.string().optional(), port: z.string().optional() });
 const objectPath = z.object({ kind, name: z.string() });
@@ -194,6 +225,32 @@ export const contract = {
       frames: z.array(explanation),
     }),
     example: { body: { target: "web1", direction: "from-guest", phrase: "arp reply 203.0.113.1 is-at own" } },
+  },
+  explainFlow: {
+    ...nothing,
+    body: z.strictObject({
+      from: z.string().max(128).describe("a guest, guest/NIC, or an address"),
+      to: z
+        .string()
+        .max(160)
+        .describe("the same with what is opened, such as db1:5432/tcp, db1/icmp, [2001:db8::7]:443/tcp"),
+    }),
+    reply: z.object({
+      notes: z.array(z.string()).describe("what was assumed"),
+      flows: z.array(flow).describe("one for each family that both ends have"),
+    }),
+    example: { body: { from: "web1", to: "db1:5432/tcp" } },
+  },
+  policyMatrix: {
+    ...nothing,
+    query: z.strictObject({ network: z.string().optional() }),
+    reply: z.object({
+      classes: z.array(matrixClass),
+      cells: z
+        .array(z.object({ from: z.string(), to: z.string(), services: z.array(z.string()) }))
+        .describe("by the names of the classes; who may open nothing is left out"),
+    }),
+    example: { query: { network: "lan0" } },
   },
   openapi: { ...nothing, reply: z.record(z.string(), z.unknown()), example: {} },
 } as const satisfies Record<RouteId, Exchange>;

@@ -111,6 +111,20 @@ export const routes = {
     summary: "What would become of frames at a port, by which line of the guard and why; nothing is sent",
     errors: ["USAGE", "PHRASE_INVALID", "NOT_FOUND"],
   },
+  explainFlow: {
+    method: "POST",
+    path: "/v1/policy/flow",
+    permission: "read",
+    summary: "Whether the security groups of both ends let a flow be opened, by which rule, or what is missing",
+    errors: ["USAGE", "PHRASE_INVALID", "NOT_FOUND"],
+  },
+  policyMatrix: {
+    method: "GET",
+    path: "/v1/policy/matrix",
+    permission: "read",
+    summary: "Who may open flows to whom, on what",
+    errors: ["USAGE", "NOT_FOUND"],
+  },
   openapi: {
     method: "GET",
     path: "/v1/openapi.json",

@@ -7,6 +7,7 @@ import { dropsCommand } from "./commands/drops.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { labCommands } from "./commands/lab.ts";
 import { leaseListCommand, leaseReleaseCommand } from "./commands/lease.ts";
+import { policyMatrixCommand } from "./commands/policy.ts";
 import { attachCommand, detachCommand, statusCommand } from "./commands/ports.ts";
 import { applyCommand, deleteCommand, describeCommand, getCommand, planCommand } from "./commands/site.ts";
 
@@ -21,6 +22,7 @@ export const commands: readonly Command[] = [
   statusCommand,
   dropsCommand,
   explainCommand,
+  policyMatrixCommand,
   leaseListCommand,
   leaseReleaseCommand,
   ...labCommands,

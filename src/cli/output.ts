@@ -65,7 +65,14 @@ export function sections(value: unknown, indent = ""): string {
     .join("");
 }
 
+/** Words stand in one line; sentences, which have commas of their own, each in theirs. */
+function isSentences(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value) && value.some((item) => typeof item === "string" && /[,:] /.test(item));
+}
+
 function section(key: string, value: unknown, indent: string): string {
+  if (isSentences(value) && value.every((item) => typeof item === "string"))
+    return `${indent}${key}:\n${value.map((item) => `${indent}  ${clean(String(item))}\n`).join("")}`;
   if (Array.isArray(value) && value.every((item) => typeof item !== "object" || item === null))
     return `${indent}${key}: ${clean(value.join(", ")) || "none"}\n`;
   if (Array.isArray(value))

@@ -2,7 +2,15 @@
 import { openapi } from "../api/openapi.ts";
 import { type Route, routeIds, routes } from "../api/routes.ts";
 import { describeConfig } from "../config/describe.ts";
-import { type CapabilitySpec, capabilities, capabilityCatalogue, shapeCatalogue } from "../model/capabilities.ts";
+import {
+  type CapabilitySpec,
+  capabilities,
+  capabilityCatalogue,
+  policyNeeds,
+  policyShapeCatalogue,
+  policyShapes,
+  shapeCatalogue,
+} from "../model/capabilities.ts";
 import { errorCatalogue } from "../model/errors.ts";
 import { conditionCatalogue } from "../model/health.ts";
 import { reasonTable } from "../model/reasons.ts";
@@ -59,13 +67,23 @@ function reasonsPage(): string {
 }
 
 function kernelPage(): string {
-  const need = { must: "always", readBack: "always; where it cannot be tried, every attach reads it back", may: "no" };
+  const need = {
+    must: "always",
+    readBack: "always; where it cannot be tried, every attach reads it back",
+    policy: "by groups that need connection state",
+    may: "no",
+  };
   const rows = capabilities.map((name) => {
     const { says, need: how, why, from }: CapabilitySpec = capabilityCatalogue[name];
     return [`\`${name}\``, says, need[how], why, from];
   });
   const shapes = Object.entries(shapeCatalogue).map(([name, says]) => [`\`${name}\``, says]);
-  return `# What the kernel must do\n\n${GENERATED}The agent tries these out at every start, in a transaction that is never committed. Where one that it needs is missing it does not start, leaves the rules of an earlier run alone or shuts the ports it can, and names what is missing. \`vifguard status\` shows what was found.\n\n${markdownTable(["capability", "what", "needed", "why", "from"], rows)}\n## Shapes\n\n${markdownTable(["shape", "how the guard is built"], shapes)}`;
+  const policies = policyShapes.map((name) => [
+    `\`${name}\``,
+    policyNeeds[name].map((wanted) => `\`${wanted}\``).join(", "),
+    policyShapeCatalogue[name],
+  ]);
+  return `# What the kernel must do\n\n${GENERATED}The agent tries these out at every start, in a transaction that is never committed. Where one that it needs is missing it does not start, leaves the rules of an earlier run alone or shuts the ports it can, and names what is missing. \`vifguard status\` shows what was found.\n\n${markdownTable(["capability", "what", "needed", "why", "from"], rows)}\n## Shapes\n\n${markdownTable(["shape", "how the guard is built"], shapes)}\n## Policy\n\nGroups that need connection state are enforced in the first of these shapes whose capabilities are all there. \`vifguard agent --without bridge-conntrack\` takes the second where the first would do.\n\n${markdownTable(["policy", "wants", "how flows are judged"], policies)}`;
 }
 
 /** File name to text. */

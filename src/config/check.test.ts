@@ -1,7 +1,8 @@
 /** Faults between the objects of a site, and between them and what exists. */
 import { describe, expect, test } from "vitest";
 import { GuardError } from "../model/errors.ts";
-import type { GroupSpec, NetworkSpec } from "../model/resources.ts";
+import type { GroupSpec } from "../model/policy.ts";
+import type { NetworkSpec } from "../model/resources.ts";
 import { checkSite, type ExistingSite } from "./check.ts";
 import { readSite } from "./load.ts";
 
@@ -176,6 +177,11 @@ describe("between objects", () => {
       "a peer that is not there",
       "{ kind: group, name: web, spec: { egress: [{ protocol: tcp, to: { group: db } }] } }",
       ["1 group web: spec.egress[0].to.group: there is no group 'db'"],
+    ],
+    [
+      "a network's group that is not there",
+      site(network("lan1", "10.1.0.0/24", "10.1.0.1", ", groups: [web, wbe]"), web),
+      ["1 network lan1: spec.groups[1]: there is no group 'wbe'; did you mean 'web'?"],
     ],
     [
       "an address outside",

@@ -3,7 +3,8 @@ import type { Ipv4Address } from "../model/ipv4.ts";
 import { prefix6Contains } from "../model/ipv6.ts";
 import type { ObjectName } from "../model/names.ts";
 import { suggestion } from "../model/nearest.ts";
-import type { GroupRule, GroupSpec, GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import type { GroupRule, GroupSpec } from "../model/policy.ts";
+import type { GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
 import { type Fault, type FieldPath, type Locate, placeText, siteInvalid } from "./faults.ts";
 import { notAHost, objectFaults, rangesMeet, rangeText } from "./rules.ts";
 
@@ -82,6 +83,7 @@ function* networkFaults(bench: Bench, { name, spec }: Named<NetworkSpec>): Itera
       yield { field: ["spec", "range4", n], says };
     }
   }
+  yield* memberFaults(bench, spec.groups, ["spec", "groups"]);
 }
 
 function* ruleFaults(
@@ -91,7 +93,7 @@ function* ruleFaults(
   peer: "from" | "to",
 ): Iterable<Found> {
   for (const [n, rule] of rules.entries()) {
-    if (typeof rule.peer === "string" || !("group" in rule.peer) || bench.groups.has(rule.peer.group)) continue;
+    if (rule.peer.kind !== "group" || bench.groups.has(rule.peer.group)) continue;
     yield { field: [...field, n, peer, "group"], says: noGroup(bench, rule.peer.group) };
   }
 }
@@ -101,7 +103,12 @@ const noGroup = (bench: Bench, name: ObjectName): string =>
 
 function* groupFaults(bench: Bench, { spec }: Named<GroupSpec>): Iterable<Found> {
   yield* ruleFaults(bench, spec.ingress, ["spec", "ingress"], "from");
-  yield* ruleFaults(bench, spec.egress, ["spec", "egress"], "to");
+  yield* ruleFaults(bench, spec.egress ?? [], ["spec", "egress"], "to");
+}
+
+function* memberFaults(bench: Bench, groups: readonly ObjectName[], field: FieldPath): Iterable<Found> {
+  for (const [n, group] of groups.entries())
+    if (!bench.groups.has(group)) yield { field: [...field, n], says: noGroup(bench, group) };
 }
 
 function notForGuests(bench: Bench, network: NetworkSpec, address: Ipv4Address): string | undefined {
@@ -181,9 +188,7 @@ function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
     yield* moreAddressFaults(bench, nic, network, use);
   }
   yield* macFaults(bench, nic, network, use);
-  for (const [n, group] of nic.groups.entries()) {
-    if (!bench.groups.has(group)) yield { field: [...field, "groups", n], says: noGroup(bench, group) };
-  }
+  yield* memberFaults(bench, nic.groups, [...field, "groups"]);
 }
 
 function* guestFaults(bench: Bench, { name, spec }: Named<GuestSpec>): Iterable<Found> {

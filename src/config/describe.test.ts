@@ -23,7 +23,10 @@ test.each([
   ["network.spec.addressing.routes[].via", "IPv4 address", "required"],
   ["group.spec.ingress[].ports", "list of port or range", "none"],
   ["group.spec.ingress[].from", "any | network | {group} | {prefix}", "required"],
-  ["group.spec.egress[].to.prefix", "IPv4 prefix", "none"],
+  ["group.spec.egress", "list of fields", "none"],
+  ["group.spec.egress[].to.prefix", "IPv4 or IPv6 prefix", "none"],
+  ["network.spec.connections", "number 1-1000000", "8192"],
+  ["guest.spec.nics[].connections", "number 1-1000000", "none"],
   ["guest.spec.nics[].groups", "list of name", "[]"],
 ])("%s is %s, by default %s", (path, type, value) => {
   expect(find(path)).toMatchObject({ type, default: value });
@@ -50,6 +53,7 @@ test("a place in a document has its line in the table", () => {
     "unchecked",
     "mode",
     "rates",
+    "connections",
     "groups",
   ]);
 });

@@ -2,7 +2,8 @@
 import { z } from "zod";
 import { type Kind, kinds } from "../model/resources.ts";
 import type { FieldPath } from "./faults.ts";
-import { documentSchemas, typeNames } from "./schema.ts";
+import { typeNames } from "./fields.ts";
+import { documentSchemas } from "./schema.ts";
 
 export interface FieldDescription {
   /** Such as `guest.spec.nics[].network`. */

@@ -38,27 +38,36 @@ const network = merged(
     "range4",
     fc.tuple(octet, octet).map(([a, b]) => [`10.0.0.${Math.min(a, b)}-10.0.0.${Math.max(a, b)}`]),
   ),
+  optional("groups", fc.uniqueArray(name, { maxLength: 2 })),
+  optional("connections", fc.integer({ min: 1, max: 1_000_000 })),
   optional("gatewayMac", fc.constant("02:00:00:00:00:FE")),
 );
 const peer = fc.oneof(fc.constantFrom("any", "network"), fc.record({ group: name }), fc.record({ prefix }));
+const peer6 = fc.oneof(fc.constantFrom("any", "network"), fc.record({ prefix: fc.constant("2001:DB8::/32") }));
 const ruleWith = (key: "from" | "to") =>
   fc.oneof(
-    fc.record({
-      protocol: fc.constantFrom("tcp", "udp", 6, 17),
-      ports: fc.array(fc.constantFrom(80, "443", "8000-8100"), { minLength: 1, maxLength: 2 }),
-      [key]: peer,
-    }),
-    fc.record({ protocol: fc.constantFrom("icmp", "icmpv6", 58, 89, "132"), [key]: peer }),
+    fc.record(
+      {
+        protocol: fc.constantFrom<string | number>("tcp", 17),
+        ports: fc.uniqueArray(fc.constantFrom(80, "443", "8000-8100"), { minLength: 1, maxLength: 3 }),
+        [key]: fc.oneof(peer, peer6),
+      },
+      { requiredKeys: ["protocol", key] },
+    ),
+    fc.record({ protocol: fc.constantFrom<string | number>("any", 89, "132"), [key]: fc.oneof(peer, peer6) }),
+    fc.record({ protocol: fc.constant("icmp"), type: fc.constantFrom(8, "13", "echo-request"), [key]: peer }),
+    fc.record({ protocol: fc.constant(58), type: fc.constant(128), code: fc.constantFrom(0, 255), [key]: peer6 }),
+    fc.record({ protocol: fc.constant("1"), [key]: peer }),
   );
-const group = fc.record(
-  { ingress: fc.array(ruleWith("from"), { maxLength: 3 }), egress: fc.array(ruleWith("to"), { maxLength: 3 }) },
-  { requiredKeys: [] },
-);
+const rulesWith = (key: "from" | "to") =>
+  fc.uniqueArray(ruleWith(key), { maxLength: 4, selector: (rule) => String(rule["protocol"]) });
+const group = fc.record({ ingress: rulesWith("from"), egress: rulesWith("to") }, { requiredKeys: [] });
 const nic = merged(
   fc.record({ network: name }),
   optional("mac", fc.constantFrom("02:00:00:00:00:01", "02-00-00-00-00-0A")),
   optional("address4", address),
   optional("groups", fc.uniqueArray(name, { maxLength: 2 })),
+  optional("connections", fc.integer({ min: 1, max: 1_000_000 })),
 );
 const guest = merged(
   fc.record({ nics: fc.array(nic, { minLength: 1, maxLength: 3 }) }),

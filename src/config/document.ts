@@ -1,7 +1,9 @@
 /** Back from an object to the form a site file has, so that what was read can be shown, kept and applied again. */
 import { ipBlockText } from "../model/ip-block.ts";
 import { unreachable } from "../model/never.ts";
-import type { GroupRule, Kind, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import type { GroupSpec } from "../model/policy.ts";
+import type { Kind, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import { ruleForm } from "./policy-text.ts";
 import { rangeText } from "./rules.ts";
 
 /** Plain JSON: text of it is a site file that `loadSite` reads to the same object. */
@@ -19,19 +21,18 @@ const nicForm = ({ addresses, allowedPairs, ...rest }: NicSpec): object => ({
   allowedPairs: allowedPairs.map(({ what, ...pair }) => ({ address: ipBlockText(what), ...pair })),
 });
 
-const ruleForm =
-  (peerField: "from" | "to") =>
-  ({ peer, ...rest }: GroupRule): object => ({ ...rest, [peerField]: peer });
+const groupForm = ({ ingress, egress }: GroupSpec): object => ({
+  ingress: ingress.map(ruleForm("from")),
+  ...(egress === undefined ? {} : { egress: egress.map(ruleForm("to")) }),
+});
 
 export function toDocument(resource: Resource): SiteDocument {
   const { kind, name } = resource;
   switch (kind) {
     case "network":
       return { kind, name, spec: networkForm(resource.spec) };
-    case "group": {
-      const { ingress, egress } = resource.spec;
-      return { kind, name, spec: { ingress: ingress.map(ruleForm("from")), egress: egress.map(ruleForm("to")) } };
-    }
+    case "group":
+      return { kind, name, spec: groupForm(resource.spec) };
     case "guest":
       return { kind, name, spec: { ...resource.spec, nics: resource.spec.nics.map(nicForm) } };
     default:

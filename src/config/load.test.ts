@@ -54,6 +54,7 @@ gateway4: 10.0.0.1
 wiring: { kind: bridged, bridge: br0 }`;
 /** What a NIC that names nothing of it is read with. */
 const bare = { addresses: [], allowedPairs: [], roles: [], unchecked: [], rates: {} };
+const one = (port: number) => ({ first: port, last: port });
 const guest = (nic: string): string => `kind: guest\nname: web1\nspec:\n  nics:\n    - ${nic}\n`;
 
 describe("a site that is right", () => {
@@ -68,7 +69,15 @@ describe("a site that is right", () => {
       search: [],
       routes: [],
     };
-    const open = { hostServices: [], multicast: [], suppression: true, mode: "enforce", rates: {} };
+    const open = {
+      hostServices: [],
+      multicast: [],
+      suppression: true,
+      mode: "enforce",
+      rates: {},
+      groups: [],
+      connections: 8192,
+    };
     expect(loadSite(site, "site.yaml")).toEqual([
       {
         kind: "network",
@@ -87,12 +96,15 @@ describe("a site that is right", () => {
         name: "web",
         spec: {
           ingress: [
-            { protocol: "tcp", ports: ["80", "443", "8000-8100"], peer: "any" },
-            { protocol: "udp", peer: { group: "web" } },
+            {
+              service: { kind: "tcp", ports: [one(80), one(443), { first: 8000, last: 8100 }] },
+              peer: { kind: "any" },
+            },
+            { service: { kind: "udp", ports: [] }, peer: { kind: "group", group: "web" } },
           ],
           egress: [
-            { protocol: "icmp", peer: "network" },
-            { protocol: 89, peer: { prefix: "10.0.0.0/8" } },
+            { service: { kind: "icmp" }, peer: { kind: "network" } },
+            { service: { kind: "protocol", number: 89 }, peer: { kind: "prefix4", prefix: "10.0.0.0/8" } },
           ],
         },
       },
@@ -122,7 +134,7 @@ describe("a site that is right", () => {
     ["YAML with empty documents around it", "---\n---\nkind: group\nname: a\nspec: {}\n---\n# the end\n"],
     ["YAML with a byte order mark", "\uFEFFkind: group\nname: a\nspec: {}\n"],
   ])("may be JSON or YAML: %s", (_, text) => {
-    expect(loadSite(text, "site")).toEqual([{ kind: "group", name: "a", spec: { ingress: [], egress: [] } }]);
+    expect(loadSite(text, "site")).toEqual([{ kind: "group", name: "a", spec: { ingress: [] } }]);
   });
 
   test("may use aliases, in measure", () => {
@@ -154,6 +166,8 @@ prefix6: 2001:db8:0::/64
 gateway6: FE80::1
 hostServices: [{ protocol: udp, ports: [53, 123] }, { protocol: icmp }, { protocol: 112 }]
 multicast: [224.0.0.18, "ff02::12"]
+groups: [web, base]
+connections: 1000000
 suppression: false
 mode: observe
 rates: { arp: 7, bytes: { perSecond: 1000, burst: 9000 } }
@@ -168,6 +182,8 @@ addressing: { kind: managed, dns6: ["2001:db8::53"] }`,
         { protocol: 112, ports: [] },
       ],
       multicast: ["224.0.0.18", "ff02::12"],
+      groups: ["web", "base"],
+      connections: 1_000_000,
       suppression: false,
       mode: "observe",
       rates: { arp: { perSecond: 7, burst: 14 }, bytes: { perSecond: 1000, burst: 9000 } },
@@ -177,7 +193,7 @@ addressing: { kind: managed, dns6: ["2001:db8::53"] }`,
 
   test("of a NIC", () => {
     const text = guest(
-      '{ network: lan0, address6: "2001:db8::9", addresses: [10.0.0.9, 10.1.0.0/24, "2001:db8:1::/64"], allowedPairs: [{ address: 10.0.0.99, mac: 00-00-5E-00-01-33 }], roles: [router], unchecked: [dest-mac], mode: enforce, rates: { syn: 5 } }',
+      '{ network: lan0, address6: "2001:db8::9", addresses: [10.0.0.9, 10.1.0.0/24, "2001:db8:1::/64"], allowedPairs: [{ address: 10.0.0.99, mac: 00-00-5E-00-01-33 }], roles: [router], unchecked: [dest-mac], mode: enforce, rates: { syn: 5, toGuestPackets: 9, toGuestBytes: { perSecond: 70000000000, burst: 1 } }, connections: 1 }',
     );
     expect(loadSite(text, "site.yaml")[0]?.spec).toMatchObject({
       nics: [
@@ -192,7 +208,12 @@ addressing: { kind: managed, dns6: ["2001:db8::53"] }`,
           roles: ["router"],
           unchecked: ["dest-mac"],
           mode: "enforce",
-          rates: { syn: { perSecond: 5, burst: 10 } },
+          rates: {
+            syn: { perSecond: 5, burst: 10 },
+            toGuestPackets: { perSecond: 9, burst: 18 },
+            toGuestBytes: { perSecond: 70_000_000_000, burst: 1 },
+          },
+          connections: 1,
         },
       ],
     });
@@ -225,6 +246,9 @@ addressing: { kind: managed, dns6: ["2001:db8::53"] }`,
     ["a mode that is none", "mode: observ", /spec\.mode: "observ" .*did you mean 'observe'/],
     ["a share that is none", "rates: { arps: 5 }", /spec\.rates\.arps: there is no such field; did you mean 'arp'/],
     ["a share of nothing", "rates: { arp: 0 }", /spec\.rates\.arp/],
+    ["no connections at all", "connections: 0", /spec\.connections: must be at least 1, not 0/],
+    ["more connections than there can be", "connections: 1000001", /spec\.connections: must be at most 1000000/],
+    ["a group twice", "groups: [web, web]", /spec\.groups\[1\]: 'web' is written twice/],
     ["a word for a switch", "suppression: maybe", /spec\.suppression: must be/],
   ])("of a network, wrong: %s", (_, more, words) => {
     expect(messageOf(network(`${lan}\n${more}`))).toMatch(words);
@@ -260,7 +284,7 @@ describe("one fault is one line", () => {
     [
       "a field like no other",
       network(`${lan}\ncolour: red`),
-      "site.yaml:7:3: network lan0: spec.colour: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, wiring, addressing)",
+      "site.yaml:7:3: network lan0: spec.colour: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, groups, connections, wiring, addressing)",
     ],
     [
       "a field beside spec",
@@ -275,7 +299,7 @@ describe("one fault is one line", () => {
     [
       "a key of JavaScript",
       network(`${lan}\n__proto__: {a: 1}`),
-      "site.yaml:7:3: network lan0: spec.__proto__: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, wiring, addressing)",
+      "site.yaml:7:3: network lan0: spec.__proto__: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, groups, connections, wiring, addressing)",
     ],
     [
       "a missing field",
@@ -392,11 +416,11 @@ describe("one fault is one line", () => {
   test.each<[string, string]>([
     [
       "{ protocol: tcpp, from: any }",
-      "site.yaml:5:19: group web: spec.ingress[0].protocol: \"tcpp\" is not tcp, udp, icmp, icmpv6 or a protocol number 0-255; did you mean 'tcp'?",
+      "site.yaml:5:19: group web: spec.ingress[0].protocol: \"tcpp\" is not any, tcp, udp, icmp, icmpv6 or a protocol number 1-255; did you mean 'tcp'?",
     ],
     [
       "{ protocol: 256, from: any }",
-      'site.yaml:5:19: group web: spec.ingress[0].protocol: "256" is not tcp, udp, icmp, icmpv6 or a protocol number 0-255',
+      'site.yaml:5:19: group web: spec.ingress[0].protocol: "256" is not any, tcp, udp, icmp, icmpv6 or a protocol number 1-255',
     ],
     [
       "{ protocol: tcp, ports: [0], from: any }",
@@ -430,12 +454,143 @@ describe("one fault is one line", () => {
       "{ protocol: tcp, from: { group: web, prefix: 10.0.0.0/8 } }",
       "site.yaml:5:30: group web: spec.ingress[0].from: must name one of group and prefix",
     ],
+    ...(
+      [
+        ["{ protocol: any, ports: [8], from: any }", "31 ports", "ports go with tcp or udp, not with any"],
+        ["{ protocol: 17, ports: [80, 90-99, 95], from: any }", "42 ports[2]", "95 overlaps 90-99 of the same rule"],
+        ["{ protocol: tcp, ports: [80, 80], from: any }", "36 ports[1]", "80 overlaps 80 of the same rule"],
+        [
+          "{ protocol: tcp, ports: [65536], from: any }",
+          "32 ports[0]",
+          '"65536" is not a port 1-65535 or a range such as "8000-8100" (first not above last)',
+        ],
+        ["{ protocol: tcp, ports: [], from: any }", "31 ports", "must have at least 1 entry, not 0"],
+        ["{ protocol: tcp, type: 8, from: any }", "30 type", "a type goes with icmp or icmpv6, not with tcp"],
+        ["{ protocol: 47, code: 0, from: any }", "29 code", "a code goes with icmp or icmpv6, not with 47"],
+        ["{ protocol: icmp, code: 0, from: any }", "31 code", "a code needs its type"],
+        ["{ protocol: icmp, type: 8, code: 256, from: any }", "40 code", "must be at most 255, not 256"],
+        [
+          "{ protocol: icmp, type: 3, from: any }",
+          "31 type",
+          "type 3 of icmp is an error: it passes with the flow that it speaks of",
+        ],
+        [
+          "{ protocol: 1, type: 11, from: any }",
+          "28 type",
+          "type 11 of icmp is an error: it passes with the flow that it speaks of",
+        ],
+        [
+          "{ protocol: 58, type: 2, from: any }",
+          "29 type",
+          "type 2 of icmpv6 is an error: it passes with the flow that it speaks of",
+        ],
+        [
+          "{ protocol: icmp, type: 0, from: any }",
+          "31 type",
+          "type 0 of icmp is an answer: it passes with the flow of its question",
+        ],
+        [
+          "{ protocol: icmpv6, type: 134, from: any }",
+          "33 type",
+          "type 134 of icmpv6 is the link's own business, which the guard judges and no group",
+        ],
+        [
+          "{ protocol: icmpv6, type: 143, from: any }",
+          "33 type",
+          "type 143 of icmpv6 is the link's own business, which the guard judges and no group",
+        ],
+        [
+          "{ protocol: icmpv6, type: 8, from: any }",
+          "33 type",
+          "type 8 of icmpv6 opens no flow; there is: echo-request (128)",
+        ],
+        [
+          "{ protocol: icmpv6, type: echo, from: any }",
+          "33 type",
+          '"echo" is no type that opens a flow of icmpv6 (there is: echo-request, or its number)',
+        ],
+        [
+          "{ protocol: icmp, type: __proto__, from: any }",
+          "31 type",
+          '"__proto__" is no type that opens a flow of icmp (there is: echo-request, timestamp-request, information-request, address-mask-request, or its number)',
+        ],
+        ["{ protocol: 0, from: any }", "19 protocol", '"0" is an extension header of IPv6, not a service'],
+        ["{ protocol: 2, from: any }", "19 protocol", "\"2\" is IGMP: what the network's 'multicast' allows"],
+        [
+          "{ protocol: icmpv6, from: { prefix: 10.0.0.0/8 } }",
+          "43 from.prefix",
+          "10.0.0.0/8 is IPv4, and icmpv6 is IPv6's",
+        ],
+        [
+          "{ protocol: icmp, from: { prefix: 2001:db8::/32 } }",
+          "41 from.prefix",
+          "2001:db8::/32 is IPv6, and icmp is IPv4's: icmpv6",
+        ],
+        [
+          "{ protocol: tcp, from: { prefix: 10.0.0.1/8 } }",
+          "40 from.prefix",
+          "\"10.0.0.1/8\" has host bits set; did you mean '10.0.0.0/8'?",
+        ],
+        [
+          "{ protocol: tcp, from: { prefix: 2001:db8::1/32 } }",
+          "40 from.prefix",
+          "\"2001:db8::1/32\" has host bits set; did you mean '2001:db8::/32'?",
+        ],
+        [
+          "{ protocol: tcp, from: { prefix: 10.0.0.1 } }",
+          "40 from.prefix",
+          "\"10.0.0.1\" is one address; did you mean '10.0.0.1/32'?",
+        ],
+        [
+          "{ protocol: tcp, from: { prefix: 224.0.0.0/4 } }",
+          "40 from.prefix",
+          "\"224.0.0.0/4\" is multicast or reserved: no group judges it, but what the network's 'multicast' allows",
+        ],
+        [
+          "{ protocol: tcp, from: { prefix: ff02::/16 } }",
+          "40 from.prefix",
+          "\"ff02::/16\" is multicast or reserved: no group judges it, but what the network's 'multicast' allows",
+        ],
+      ] as const
+    ).map(([text, at, says]): [string, string] => {
+      const [column = "", field = ""] = at.split(" ");
+      return [text, `site.yaml:5:${column}: group web: spec.ingress[0].${field}: ${says}`];
+    }),
     [
-      "{ protocol: tcp, from: { prefix: 2001:db8::/32 } }",
-      'site.yaml:5:40: group web: spec.ingress[0].from.prefix: "2001:db8::/32" is IPv6, and IPv4 is wanted here',
+      "{ protocol: tcp, ports: [443, 80], from: any }\n    - { protocol: 6, ports: [80, 443], from: any }",
+      "site.yaml:6:7: group web: spec.ingress[1]: says the same as spec.ingress[0]",
     ],
   ])("of a rule: %s", (text, message) => {
     expect(messageOf(rule(text))).toBe(message);
+  });
+});
+
+test("rules say one thing in one form, whatever they were written as", () => {
+  const text = `kind: group
+name: web
+spec:
+  ingress:
+    - { protocol: any, from: network }
+    - { protocol: 6, ports: ["443", 80, 8000-8100], from: { prefix: "2001:DB8::/32" } }
+    - { protocol: icmp, type: echo-request, from: { prefix: 203.0.113.0/24 } }
+    - { protocol: 58, type: "128", code: 0, from: any }
+    - { protocol: icmp, from: any }
+    - { protocol: 132, from: { prefix: "ff::/16" } }
+  egress: []
+`;
+  expect(loadSite(text, "site.yaml")[0]?.spec).toEqual({
+    ingress: [
+      { service: { kind: "any" }, peer: { kind: "network" } },
+      {
+        service: { kind: "tcp", ports: [one(80), one(443), { first: 8000, last: 8100 }] },
+        peer: { kind: "prefix6", prefix: "2001:db8::/32" },
+      },
+      { service: { kind: "icmp", type: 8 }, peer: { kind: "prefix4", prefix: "203.0.113.0/24" } },
+      { service: { kind: "icmpv6", type: 128, code: 0 }, peer: { kind: "any" } },
+      { service: { kind: "icmp" }, peer: { kind: "any" } },
+      { service: { kind: "protocol", number: 132 }, peer: { kind: "prefix6", prefix: "ff::/16" } },
+    ],
+    egress: [],
   });
 });
 

@@ -20,18 +20,11 @@ import {
   prefix6Contains,
 } from "../model/ipv6.ts";
 import { isGroupMac, type MacAddress } from "../model/mac.ts";
+import type { ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
-import type {
-  Addressing,
-  GroupRule,
-  GroupSpec,
-  GuestSpec,
-  IpBlock,
-  NetworkSpec,
-  NicSpec,
-  Resource,
-  Wiring,
-} from "../model/resources.ts";
+import type { GroupRule, GroupSpec } from "../model/policy.ts";
+import type { Addressing, GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource, Wiring } from "../model/resources.ts";
+import { type FieldPath, fieldText } from "./faults.ts";
 import type { FieldFault } from "./issues.ts";
 
 /** Prefixes no guest network can have, RFC 6890. */
@@ -174,19 +167,33 @@ function* networkFaults(spec: NetworkSpec): Iterable<FieldFault> {
   yield* rangeFaults(spec);
   yield* wiringFaults(spec.wiring);
   yield* addressingFaults(spec.addressing, spec.prefix4);
+  yield* twiceFaults(spec.groups, ["spec", "groups"]);
 }
 
-function* ruleFaults(rules: readonly GroupRule[], direction: "ingress" | "egress"): Iterable<FieldFault> {
+/** Rules that could never match, and rules that say again what another one said. */
+function* ruleFaults(rules: readonly GroupRule[], field: FieldPath, peer: "from" | "to"): Iterable<FieldFault> {
+  const seen = new Map<string, number>();
   for (const [n, rule] of rules.entries()) {
-    const field = ["spec", direction, n, "ports"];
-    if (rule.ports !== undefined && rule.protocol !== "tcp" && rule.protocol !== "udp")
-      yield { field, says: `ports go with tcp or udp, not with ${rule.protocol}` };
+    const { service } = rule;
+    if (service.kind === "icmpv6" && rule.peer.kind === "prefix4")
+      yield { field: [...field, n, peer, "prefix"], says: `${rule.peer.prefix} is IPv4, and icmpv6 is IPv6's` };
+    if (service.kind === "icmp" && rule.peer.kind === "prefix6")
+      yield { field: [...field, n, peer, "prefix"], says: `${rule.peer.prefix} is IPv6, and icmp is IPv4's: icmpv6` };
+    const key = JSON.stringify(rule);
+    const first = seen.get(key);
+    if (first !== undefined) yield { field: [...field, n], says: `says the same as ${fieldText([...field, first])}` };
+    else seen.set(key, n);
   }
 }
 
-function* groupFaults(spec: GroupSpec): Iterable<FieldFault> {
-  yield* ruleFaults(spec.ingress, "ingress");
-  yield* ruleFaults(spec.egress, "egress");
+function* groupFaults({ ingress, egress = [] }: GroupSpec): Iterable<FieldFault> {
+  yield* ruleFaults(ingress, ["spec", "ingress"], "from");
+  yield* ruleFaults(egress, ["spec", "egress"], "to");
+}
+
+function* twiceFaults(groups: readonly ObjectName[], field: FieldPath): Iterable<FieldFault> {
+  for (const [n, group] of groups.entries())
+    if (groups.indexOf(group) < n) yield { field: [...field, n], says: `'${group}' is written twice` };
 }
 
 /** Why no guest may ever speak as it. A prefix may be as wide as the operator likes: it says what a router behind the NIC may send. */
@@ -213,14 +220,11 @@ function* sourceFaults({ addresses, allowedPairs }: NicSpec, n: number): Iterabl
 
 function* guestFaults({ nics }: GuestSpec): Iterable<FieldFault> {
   for (const [n, nic] of nics.entries()) {
-    const { mac, groups } = nic;
+    const { mac } = nic;
     yield* sourceFaults(nic, n);
     const why = mac === undefined ? undefined : notAMac(mac);
     if (why !== undefined) yield { field: ["spec", "nics", n, "mac"], says: why };
-    for (const [g, group] of groups.entries()) {
-      if (groups.indexOf(group) < g)
-        yield { field: ["spec", "nics", n, "groups", g], says: `'${group}' is written twice` };
-    }
+    yield* twiceFaults(nic.groups, ["spec", "nics", n, "groups"]);
   }
 }
 

@@ -1,7 +1,9 @@
 /** The fields of site documents, with their defaults and limits. Nothing else in the program writes a default of theirs. */
 import { z } from "zod";
 import { defaultRates, type RateName, type Share } from "../model/rates.ts";
-import { type GroupRule, type HostService, roles, uncheckable } from "../model/resources.ts";
+import { type HostService, roles, uncheckable } from "../model/resources.ts";
+import { parsed, parsedNumber, typeNames } from "./fields.ts";
+import { groupSpec } from "./policy.ts";
 import {
   address4,
   address6,
@@ -13,16 +15,10 @@ import {
   ipBlock,
   macAddress,
   objectName,
-  ports,
   prefix4,
   prefix6,
-  protocol,
   range4,
-  type TextForm,
 } from "./text.ts";
-
-/** What the reference page calls a type that zod cannot name. */
-export const typeNames: z.core.$ZodRegistry<{ type: string }> = z.registry<{ type: string }>();
 
 /** Most of anything in one file; beyond it a file is a mistake rather than a wish. */
 export const limits = {
@@ -31,24 +27,6 @@ export const limits = {
   nesting: 32,
   aliases: 256,
 } as const;
-
-function parsed<T>(form: TextForm<T>, text: string) {
-  const schema = z.string().transform((value, context): T => read(form, value, context));
-  return schema.register(typeNames, { type: form.type }).describe(text);
-}
-
-/** Numbers are taken as their text: `80` and `"80"` are the same port. */
-function parsedNumber<T>(form: TextForm<T>, text: string) {
-  const schema = z.union([z.string(), z.number()]).transform((value, context): T => read(form, String(value), context));
-  return schema.register(typeNames, { type: form.type }).describe(text);
-}
-
-function read<T>(form: TextForm<T>, value: string, context: z.core.$RefinementCtx<unknown>): T {
-  const result = form.parse(value);
-  if (result !== undefined) return result;
-  context.addIssue({ code: "custom", message: form.explain(value) });
-  return z.NEVER;
-}
 
 const wiring = z
   .strictObject({
@@ -107,7 +85,7 @@ const mode = z.enum(["enforce", "observe"]);
 /** A number alone is the rate; what may be saved up is then twice that. */
 function share(name: RateName) {
   const { perSecond, burst } = defaultRates[name];
-  const most = name === "bytes" ? 100_000_000_000 : 10_000_000;
+  const most = name === "bytes" || name === "toGuestBytes" ? 100_000_000_000 : 10_000_000;
   const number = z.int().min(1).max(most);
   return z
     .union([
@@ -131,9 +109,11 @@ const rateTexts: Readonly<Record<RateName, string>> = {
   nd: "Neighbour and router solicitations, advertisements.",
   dhcp: "DHCP and DHCPv6 messages.",
   multicast: "Multicast packets, IGMP and MLD reports, where multicast is allowed.",
-  syn: "TCP connection attempts.",
+  syn: "New flows: TCP connection attempts, and of NICs that are not open to all the first packets of other flows.",
   packets: "Frames of any kind.",
   bytes: "Octets of IP packets.",
+  toGuestPackets: "Frames to the guest.",
+  toGuestBytes: "Octets to the guest.",
 };
 
 const rates = z
@@ -145,9 +125,17 @@ const rates = z
     syn: share("syn"),
     packets: share("packets"),
     bytes: share("bytes"),
+    toGuestPackets: share("toGuestPackets"),
+    toGuestBytes: share("toGuestBytes"),
   })
   .default({})
-  .describe("What one port may send in a second: a number, or {perSecond, burst}. More is dropped and counted.");
+  .describe(
+    "What one port may send in a second, and be sent: a number, or {perSecond, burst}. More is dropped and counted.",
+  );
+
+const connections = z.int().min(1).max(1_000_000);
+
+const groups = z.array(parsed(objectName, "Name of a group.")).max(16).default([]);
 
 const hostService = z
   .strictObject({
@@ -204,57 +192,12 @@ const networkSpec = z.strictObject({
       "`observe`: everything is judged, counted and logged, nothing dropped. For adopting vifguard on a running host.",
     ),
   rates,
+  groups: groups.describe("Security groups of the NICs that name none."),
+  connections: connections
+    .default(8192)
+    .describe("Connections of one NIC that may be tracked at once; NICs that are open to all need none."),
   wiring,
   addressing: addressing.prefault({ kind: "managed" }),
-});
-
-const anyone = z.enum(["any", "network"]);
-const named = z.strictObject({
-  group: parsed(objectName, "NICs that carry this group.").exactOptional(),
-  prefix: parsed(prefix4, "Addresses of this IPv4 prefix.").exactOptional(),
-});
-
-function peer(text: string) {
-  return z
-    .union([anyone, named])
-    .transform((value, context): GroupRule["peer"] => {
-      if (typeof value === "string") return value;
-      const { group, prefix } = value;
-      if (group !== undefined && prefix === undefined) return { group };
-      if (prefix !== undefined && group === undefined) return { prefix };
-      context.addIssue({ code: "custom", message: "must name one of group and prefix" });
-      return z.NEVER;
-    })
-    .register(typeNames, { type: "any | network | {group} | {prefix}" })
-    .describe(text);
-}
-
-const ruleFields = {
-  protocol: parsedNumber(protocol, "Protocol, by name or IP protocol number."),
-  ports: z
-    .array(parsedNumber(ports, "Port or range."))
-    .min(1)
-    .max(64)
-    .exactOptional()
-    .describe("Destination ports of tcp or udp; all of them without it."),
-};
-
-const ingressRule = z
-  .strictObject({
-    ...ruleFields,
-    from: peer("Who may open the flow: anyone, the guest's own network, a group, a prefix."),
-  })
-  .transform(({ from, ...rest }): GroupRule => ({ ...rest, peer: from }));
-const egressRule = z
-  .strictObject({
-    ...ruleFields,
-    to: peer("Where the guest may open flows to: anyone, its own network, a group, a prefix."),
-  })
-  .transform(({ to, ...rest }): GroupRule => ({ ...rest, peer: to }));
-
-const groupSpec = z.strictObject({
-  ingress: z.array(ingressRule).max(256).default([]).describe("What may reach the members. Kept, not yet enforced."),
-  egress: z.array(egressRule).max(256).default([]).describe("What the members may reach. Kept, not yet enforced."),
 });
 
 const nic = z.strictObject({
@@ -297,11 +240,10 @@ const nic = z.strictObject({
     .describe("Lines of the contract switched off for this NIC; shown in `status`."),
   mode: mode.exactOptional().describe("Overrides the network's mode for this NIC."),
   rates,
-  groups: z
-    .array(parsed(objectName, "Name of a group."))
-    .max(16)
-    .default([])
-    .describe("Security groups of the NIC. Kept, not yet enforced."),
+  connections: connections.exactOptional().describe("Overrides the network's number of connections for this NIC."),
+  groups: groups.describe(
+    "Security groups of the NIC; their rules add up. Without any those of the network. A NIC of no group is reached by nobody and reaches everybody.",
+  ),
 });
 
 const guestSpec = z.strictObject({

@@ -22,8 +22,8 @@ import {
 } from "../model/ipv6.ts";
 import { type MacAddress, parseMac } from "../model/mac.ts";
 import { type InterfaceName, type ObjectName, parseInterfaceName, parseObjectName } from "../model/names.ts";
-import { suggestion } from "../model/nearest.ts";
-import type { GroupRule, HostService, IpBlock } from "../model/resources.ts";
+import type { HostService, IpBlock } from "../model/resources.ts";
+import { protocolOf } from "../model/services.ts";
 import { show } from "./faults.ts";
 
 /** How one kind of text is read. `explain` is asked only about text that `parse` refused. */
@@ -153,49 +153,8 @@ export const hostname: TextForm<string> = form(
   "a host name: 1 to 63 letters, digits and '-', beginning and ending with a letter or digit",
 );
 
-/** `80` or `8000-8100`; a range of one port becomes the port. */
-function parsePorts(text: string): string | undefined {
-  const [, low, high = low] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text) ?? [];
-  const [first, last] = [Number(low), Number(high)];
-  if (!(first >= 1 && first <= last && last <= 65535)) return undefined;
-  return first === last ? String(first) : `${first}-${last}`;
-}
-
-export const ports: TextForm<string> = form(
-  "port or range",
-  parsePorts,
-  'a port 1-65535 or a range such as "8000-8100" (first not above last)',
-);
-
-type Protocol = GroupRule["protocol"];
-const PROTOCOLS = new Map<string, Protocol>([
-  ["tcp", "tcp"],
-  ["udp", "udp"],
-  ["icmp", "icmp"],
-  ["icmpv6", "icmpv6"],
-  ["1", "icmp"],
-  ["6", "tcp"],
-  ["17", "udp"],
-  ["58", "icmpv6"],
-]);
-const PROTOCOL_NAMES = ["tcp", "udp", "icmp", "icmpv6"] as const;
-
-/** Names and numbers of the same protocol become one value, so that a file replayed in the other form changes nothing. */
-function parseProtocol(text: string): Protocol | undefined {
-  const named = PROTOCOLS.get(text);
-  if (named !== undefined) return named;
-  return /^(?:0|[1-9]\d{0,2})$/.test(text) && Number(text) <= 255 ? Number(text) : undefined;
-}
-
-export const protocol: TextForm<Protocol> = {
-  type: "tcp | udp | icmp | icmpv6 | 0-255",
-  parse: parseProtocol,
-  explain: (text) =>
-    `${show(text)} is not tcp, udp, icmp, icmpv6 or a protocol number 0-255${suggestion(text, PROTOCOL_NAMES)}`,
-};
-
 function parseHostProtocol(text: string): HostService["protocol"] | undefined {
-  const known = parseProtocol(text);
+  const known = protocolOf(text);
   return known === "icmpv6" ? "icmp" : known;
 }
 

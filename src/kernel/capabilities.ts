@@ -60,7 +60,29 @@ const trials = {
   "frame-log": table("netdev", rule("hand_up", "log group 7067 snaplen 600 queue-threshold 1")),
 } as const satisfies Partial<Record<Capability, string>>;
 
-const bridgeConntrack = table("bridge", rule("state", "ct state established accept"));
+/** Zones, states and original tuples, as groups that need connection state are judged; the same where a bridge forwards and where the host does. */
+const conntrackRules = [
+  "map zones { typeof meta iif : ct zone; size 4; }",
+  "set members { typeof ct zone . ct original ip saddr; size 4; }",
+  "set members6 { typeof ct zone . ct original ip6 saddr; size 4; }",
+  "chain zoned { type filter hook prerouting priority -300; policy accept;\nct zone set meta iif map @zones\n}",
+  `chain judged { type filter hook forward priority 0; policy accept;
+ct state invalid drop
+ct direction reply ct zone . ct original ip saddr @members meta l4proto tcp ct original proto-dst 80 accept
+ct zone . ct original ip6 saddr @members6 accept
+}`,
+] as const;
+
+/** What groups that need connection state want. nft 1.0.6 wants the line's end behind the count. */
+const policyTrials = {
+  "bridge-conntrack": table("bridge", ...conntrackRules),
+  "inet-conntrack": table("inet", ...conntrackRules),
+  "connection-limits": table(
+    "inet",
+    "set tracked { typeof ct zone . ct original ip saddr; size 4; flags dynamic; ct count over 8\nelements = { 1 . 192.0.2.1 ct count over 4 }\n}",
+    rule("track", "ct state new add @tracked { ct zone . ct original ip saddr } drop"),
+  ),
+} as const satisfies Partial<Record<Capability, string>>;
 
 const yes: Finding = { has: "yes" };
 
@@ -103,19 +125,28 @@ function tryPrefixDevices(): Finding {
   }
 }
 
-// In a network namespace of its own: a bridge here would be seen by every program that watches links. Status 4 is the kernel's no; any other that
+// In a network namespace of its own: a bridge here would be seen by every program that watches links. A status below is the kernel's no; any other that
 // is not 0 says that it could not be tried (no right to make a namespace, no iproute2).
+const noes: Readonly<Record<number, string>> = { 4: "the flag does not stay", 5: "br_netfilter is not loaded" };
 const LOCK = `ip link add vgp0 type bridge && ip link add vgp1 type veth peer name vgp2 && ip link set vgp1 master vgp0 || exit 3
 bridge link set dev vgp1 locked on || exit 3
 bridge -d link show dev vgp1 | grep -q 'locked on' || exit 4`;
 
-async function tryPortLock(): Promise<Finding> {
+// The flags alone do nothing: it is br_netfilter that heeds them. It is never loaded from here, because from then on every bridge of the host hands its
+// packets over, unless the sysctls say otherwise.
+const NETFILTER = `ip link add vgp0 type bridge || exit 3
+ip link set vgp0 type bridge nf_call_iptables 1 nf_call_ip6tables 1
+ip -d link show dev vgp0 | grep -q 'nf_call_iptables 1 nf_call_ip6tables 1' || exit 4
+test -e /proc/sys/net/bridge/bridge-nf-call-iptables || exit 5`;
+
+async function tryElsewhere(script: string): Promise<Finding> {
   try {
-    await run("unshare", ["--net", "sh", "-c", LOCK], { env: environment, timeout: TIMEOUT });
+    await run("unshare", ["--net", "sh", "-c", script], { env: environment, timeout: TIMEOUT });
     return yes;
   } catch (error) {
-    const isRefused = error instanceof Error && "code" in error && error.code === 4;
-    return isRefused ? { has: "no", words: "the flag does not stay" } : { has: "untested" };
+    const code: unknown = error instanceof Error && "code" in error ? error.code : undefined;
+    const words = typeof code === "number" ? noes[code] : undefined;
+    return words === undefined ? { has: "untested" } : { has: "no", words };
   }
 }
 
@@ -140,12 +171,15 @@ async function tryNeeded(): Promise<Record<keyof typeof trials, Finding>> {
   };
 }
 
-/** Takes 50 ms, or some hundreds where something needed is missing. */
+/** Takes 100 ms, or some hundreds where something needed is missing. */
 export async function probeCapabilities(): Promise<Findings> {
   return {
     ...(await tryNeeded()),
-    "port-lock": await tryPortLock(),
+    "port-lock": await tryElsewhere(LOCK),
     "prefix-devices": tryPrefixDevices(),
-    "bridge-conntrack": await tryText(bridgeConntrack),
+    "bridge-conntrack": await tryText(policyTrials["bridge-conntrack"]),
+    "inet-conntrack": await tryText(policyTrials["inet-conntrack"]),
+    "bridge-netfilter": await tryElsewhere(NETFILTER),
+    "connection-limits": await tryText(policyTrials["connection-limits"]),
   };
 }

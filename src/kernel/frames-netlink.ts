@@ -10,6 +10,7 @@ const NFULNL = { PACKET: (4 << 8) | 0, CONFIG: (4 << 8) | 1 } as const;
 const NFULA = { MARK: 2, IFINDEX_INDEV: 4, IFINDEX_OUTDEV: 5, PAYLOAD: 9, HWTYPE: 15, HWHEADER: 16 } as const;
 const NFULA_CFG = { CMD: 1, MODE: 2, QTHRESH: 5 } as const;
 const COPY_PACKET = 2;
+const NFPROTO_NETDEV = 5;
 const ETHERNET = 14;
 const SLOT = 4096;
 const SLOTS = 64;
@@ -53,12 +54,12 @@ function subscribeGroup(group: number): number {
  * Header and payload come apart; here they are put together again. A VLAN tag that the kernel took off is not among what NFLOG hands over
  * in the netdev family (nfnetlink_log.c tells it for bridges only): such a frame comes without it.
  */
-function wholeFrame(fields: ReadonlyMap<number, Uint8Array>): Uint8Array | undefined {
+function wholeFrame(family: number, fields: ReadonlyMap<number, Uint8Array>): Uint8Array | undefined {
   // A frame that is nothing but its header has no payload to hand over.
   const payload = fields.get(NFULA.PAYLOAD) ?? new Uint8Array();
-  const header = fields.get(NFULA.HWHEADER);
   // On egress the payload begins with the header itself.
-  if (fields.has(NFULA.IFINDEX_OUTDEV)) return payload.slice();
+  if (family === NFPROTO_NETDEV && fields.has(NFULA.IFINDEX_OUTDEV)) return payload.slice();
+  const header = fields.get(NFULA.HWHEADER) ?? (family === NFPROTO_NETDEV ? undefined : headerOf(payload));
   if (header === undefined || header.length < ETHERNET) return undefined;
   const frame = new Uint8Array(ETHERNET + payload.length);
   frame.set(header.subarray(0, ETHERNET));
@@ -66,12 +67,19 @@ function wholeFrame(fields: ReadonlyMap<number, Uint8Array>): Uint8Array | undef
   return frame;
 }
 
+/** An IP packet that the host itself forwards has no Ethernet header any more: one without addresses. */
+function headerOf(packet: Uint8Array): Uint8Array {
+  const header = new Uint8Array(ETHERNET);
+  header.set((packet[0] ?? 0) >> 4 === 6 ? [0x86, 0xdd] : [0x08, 0x00], ETHERNET - 2);
+  return header;
+}
+
 function readFrames(bytes: Uint8Array): readonly LoggedFrame[] {
   const frames: LoggedFrame[] = [];
   for (const { type, body } of messages(bytes)) {
     if (type !== NFULNL.PACKET) continue;
     const fields = attributeMap(body.subarray(4));
-    const frame = wholeFrame(fields);
+    const frame = wholeFrame(body[0] ?? 0, fields);
     if (frame === undefined) continue;
     frames.push({
       inIfindex: readBe32(fields.get(NFULA.IFINDEX_INDEV)) ?? 0,

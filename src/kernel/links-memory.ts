@@ -1,7 +1,7 @@
 /** Interfaces, bridge ports and forwarding entries in memory. */
 import { GuardError } from "../model/errors.ts";
 import { macFromBytes } from "../model/mac.ts";
-import type { BridgePortFlags, FdbEntry, Link, LinkEvent, Links } from "./links.ts";
+import type { BridgeNetfilter, BridgePortFlags, FdbEntry, Link, LinkEvent, Links } from "./links.ts";
 
 export interface MemoryLinks extends Links {
   /** What `ip link add` would do; answers the new index, never one used before. */
@@ -20,6 +20,9 @@ const newPort: BridgePortFlags = {
   broadcastFlood: true,
 };
 
+/** As the kernel sets a new bridge up (br_dev_setup: no netfilter option is on). */
+const newBridge: BridgeNetfilter = { callIptables: false, callIp6tables: false };
+
 export function memoryLinks(): MemoryLinks {
   const links = new Map<number, Link>();
   const fdb = new Map<string, FdbEntry>();
@@ -27,7 +30,7 @@ export function memoryLinks(): MemoryLinks {
   const isLinkLocal = (address: Uint8Array): boolean => address[0] === 0xfe && address.length === 16;
   const watchers = new Set<(event: LinkEvent) => void>();
   let next = 1;
-  const entryText = ({ ifindex, mac }: FdbEntry): string => `${ifindex}/${mac}`;
+  const entryText = ({ ifindex, mac }: Pick<FdbEntry, "ifindex" | "mac">): string => `${ifindex}/${mac}`;
   const tell = (event: LinkEvent): void => {
     for (const watcher of watchers) watcher(event);
   };
@@ -61,6 +64,12 @@ export function memoryLinks(): MemoryLinks {
       if (links.get(ifindex)?.bridgePort === undefined)
         throw new GuardError("KERNEL_REFUSED", `${ifindex} is not a bridge port`);
       change(ifindex, { bridgePort });
+    },
+    setBridgeNetfilter: (ifindex, bridge) => {
+      const link = links.get(ifindex);
+      if (link !== undefined && link.bridge === undefined)
+        throw new GuardError("KERNEL_REFUSED", `${ifindex} is not a bridge`);
+      change(ifindex, { bridge });
     },
     fdb: (ifindex) => [...fdb.values()].filter((entry) => ifindex === undefined || entry.ifindex === ifindex),
     addFdb: (entry) => {
@@ -98,6 +107,7 @@ export function memoryLinks(): MemoryLinks {
         mtu: 1500,
         alias: "",
         bridgePort: undefined,
+        ...(kind === "bridge" ? { bridge: newBridge } : {}),
       };
       links.set(ifindex, link);
       tell({ kind: "changed", link });

@@ -1,7 +1,7 @@
 /** Interfaces of the running kernel over rtnetlink (linux/if_link.h, linux/neighbour.h). */
 import { GuardError } from "../model/errors.ts";
 import { type MacAddress, macFromBytes, macToBytes } from "../model/mac.ts";
-import type { BridgePortFlags, FdbEntry, Link, LinkEvent, Links } from "./links.ts";
+import type { BridgeNetfilter, BridgePortFlags, FdbEntry, Link, LinkEvent, Links } from "./links.ts";
 import { openNetlink, watchNetlink } from "./netlink.ts";
 import {
   attributeMap,
@@ -31,12 +31,14 @@ const RTNLGRP_LINK = 1;
 const AF_BRIDGE = 7;
 const IFF_UP = 1;
 const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, PROTINFO: 12, LINKINFO: 18, IFALIAS: 20 } as const;
-const IFLA_INFO = { KIND: 1, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
+const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 const IFLA_BRPORT = { LEARNING: 8, UNICAST_FLOOD: 9, MCAST_FLOOD: 27, BCAST_FLOOD: 30, LOCKED: 39 } as const;
+const IFLA_BR = { NF_CALL_IPTABLES: 36, NF_CALL_IP6TABLES: 37 } as const;
 const NDA = { LLADDR: 2, MASTER: 9, VLAN: 5 } as const;
 const NUD_PERMANENT = 0x80;
 const NUD_NOARP = 0x40;
 const NTF_MASTER = 0x04;
+const NTF_STICKY = 0x40;
 const AF = { INET: 2, INET6: 10 } as const;
 const RTA = { DST: 1, OIF: 4 } as const;
 /** linux/rtnetlink.h: local, broadcast, anycast. */
@@ -60,13 +62,13 @@ function linkHeader(family: number, ifindex = 0, flags = 0, change = 0): Uint8Ar
 }
 
 /** ndmsg for an entry of the bridge a port belongs to. */
-function neighbourHeader(ifindex: number): Uint8Array {
+function neighbourHeader(ifindex: number, isSticky = false): Uint8Array {
   const header = new Uint8Array(12);
   const view = new DataView(header.buffer);
   header[0] = AF_BRIDGE;
   view.setInt32(4, ifindex, true);
   view.setUint16(8, NUD_NOARP, true);
-  header[10] = NTF_MASTER;
+  header[10] = NTF_MASTER | (isSticky ? NTF_STICKY : 0);
   return header;
 }
 
@@ -85,6 +87,15 @@ function bridgePortOf(info: ReadonlyMap<number, Uint8Array>): BridgePortFlags | 
   };
 }
 
+function bridgeOf(info: ReadonlyMap<number, Uint8Array>): { readonly bridge?: BridgeNetfilter } {
+  if (readString(info.get(IFLA_INFO.KIND)) !== "bridge") return {};
+  const data = attributeMap(info.get(IFLA_INFO.DATA) ?? empty);
+  const ip4 = data.get(IFLA_BR.NF_CALL_IPTABLES);
+  const ip6 = data.get(IFLA_BR.NF_CALL_IP6TABLES);
+  if (ip4 === undefined || ip6 === undefined) return {};
+  return { bridge: { callIptables: ip4[0] === 1, callIp6tables: ip6[0] === 1 } };
+}
+
 function readLink(message: Message): Link {
   const view = new DataView(message.body.buffer, message.body.byteOffset, message.body.byteLength);
   const fields = attributeMap(message.body.subarray(16));
@@ -100,6 +111,7 @@ function readLink(message: Message): Link {
     mtu: readU32(fields.get(IFLA.MTU)) ?? 0,
     alias: readString(fields.get(IFLA.IFALIAS)),
     bridgePort: bridgePortOf(info),
+    ...bridgeOf(info),
   };
 }
 
@@ -111,7 +123,8 @@ function readFdb(message: Message): { readonly entry: FdbEntry; readonly isStati
   // "permanent" are the addresses of the ports themselves; entries with a VLAN repeat those without on a filtering bridge.
   const isStatic =
     (state & NUD_NOARP) !== 0 && (state & NUD_PERMANENT) === 0 && !fields.has(NDA.VLAN) && fields.has(NDA.MASTER);
-  return { entry: { ifindex: view.getInt32(4, true), mac }, isStatic };
+  const isSticky = (view.getUint8(10) & NTF_STICKY) !== 0;
+  return { entry: { ifindex: view.getInt32(4, true), mac, isSticky }, isStatic };
 }
 
 export interface LinksOptions {
@@ -229,11 +242,21 @@ export function openLinks(options: LinksOptions = {}): Links {
           writer.u8(IFLA_BRPORT.BCAST_FLOOD, Number(wanted.broadcastFlood));
         }),
       ),
+    setBridgeNetfilter: (ifindex, { callIptables, callIp6tables }) =>
+      change(`setting bridge ${ifindex}`, (flags, sequence) =>
+        // Without NLM_F_CREATE it is a change of what is there, and of a link of another kind refused.
+        writer.begin(RTM.NEWLINK, flags, sequence, linkHeader(0, ifindex)).nest(IFLA.LINKINFO, () => {
+          writer.string(IFLA_INFO.KIND, "bridge").nest(IFLA_INFO.DATA, () => {
+            writer.u8(IFLA_BR.NF_CALL_IPTABLES, Number(callIptables));
+            writer.u8(IFLA_BR.NF_CALL_IP6TABLES, Number(callIp6tables));
+          });
+        }),
+      ),
     fdb,
-    addFdb: ({ ifindex, mac }) =>
+    addFdb: ({ ifindex, mac, isSticky }) =>
       change(`adding ${mac} to port ${ifindex}`, (flags, sequence) =>
         writer
-          .begin(RTM.NEWNEIGH, flags | NLM_F.CREATE | NLM_F.REPLACE, sequence, neighbourHeader(ifindex))
+          .begin(RTM.NEWNEIGH, flags | NLM_F.CREATE | NLM_F.REPLACE, sequence, neighbourHeader(ifindex, isSticky))
           .attribute(NDA.LLADDR, macToBytes(mac)),
       ),
     deleteFdb: ({ ifindex, mac }) =>

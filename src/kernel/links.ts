@@ -11,6 +11,12 @@ export interface BridgePortFlags {
   readonly broadcastFlood: boolean;
 }
 
+/** Whether what a bridge forwards passes the chains of the family inet (IPv4, IPv6) as well. Of that bridge alone; the sysctl of the same name is for all. */
+export interface BridgeNetfilter {
+  readonly callIptables: boolean;
+  readonly callIp6tables: boolean;
+}
+
 export interface Link {
   readonly ifindex: number;
   /** As the kernel has it; may be a name vifguard would not accept. */
@@ -26,12 +32,16 @@ export interface Link {
   readonly alias: string;
   /** Present only on ports of a bridge. */
   readonly bridgePort: BridgePortFlags | undefined;
+  /** Present only on bridges, of a kernel that can do it (CONFIG_BRIDGE_NETFILTER). */
+  readonly bridge?: BridgeNetfilter;
 }
 
 /** A static (NUD_NOARP or permanent) forwarding entry of a bridge port, VLAN 0 (none). */
 export interface FdbEntry {
   readonly ifindex: number;
   readonly mac: MacAddress;
+  /** It stays where it is, whoever speaks with that MAC behind another port (NTF_STICKY). */
+  readonly isSticky: boolean;
 }
 
 export type LinkEvent =
@@ -49,11 +59,13 @@ export interface Links {
   /** 0 takes it out of its bridge. */
   setMaster(ifindex: number, master: number): void;
   setBridgePort(ifindex: number, flags: BridgePortFlags): void;
+  /** Nothing else of the bridge is changed, and no other bridge. */
+  setBridgeNetfilter(ifindex: number, wanted: BridgeNetfilter): void;
   /** Static entries of all bridge ports, or of one. Entries the kernel makes for the ports' own MACs (permanent, local) are left out. */
   fdb(ifindex?: number): readonly FdbEntry[];
   addFdb(entry: FdbEntry): void;
   /** A missing entry is fine. */
-  deleteFdb(entry: FdbEntry): void;
+  deleteFdb(entry: Pick<FdbEntry, "ifindex" | "mac">): void;
   /**
    * Whether a packet for this IPv4 or IPv6 address that came in on the interface would be the host's own: local, broadcast or anycast by its
    * routing tables now, as `fib daddr type` of nf_tables has it. Link-local addresses are those of that interface.

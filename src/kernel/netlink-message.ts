@@ -167,6 +167,19 @@ export function attributeMap(bytes: Uint8Array): ReadonlyMap<number, Uint8Array>
   return map;
 }
 
+/** The first attribute of this type: without a map of all, which is what costs when there are 100 000 messages. */
+export function attributeOf(bytes: Uint8Array | undefined, type: number): Uint8Array | undefined {
+  if (bytes === undefined) return undefined;
+  for (let at = 0; at + 4 <= bytes.length; ) {
+    const length = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+    if (length < 4 || at + length > bytes.length) return undefined;
+    if ((((bytes[at + 2] ?? 0) | ((bytes[at + 3] ?? 0) << 8)) & TYPE_MASK) === type)
+      return bytes.subarray(at + 4, at + length);
+    at += (length + 3) & ~3;
+  }
+  return undefined;
+}
+
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 export const readU32 = (bytes: Uint8Array | undefined): number | undefined =>
   bytes !== undefined && bytes.length >= 4 ? viewOf(bytes).getUint32(0, true) : undefined;

@@ -38,6 +38,8 @@ export interface NetlinkSocket {
     readonly refusal?: Refusal;
     readonly messages: readonly Message[];
   };
+  /** One dump as it comes, for tables that other programs may fill: bodies are good only until the next step, and nothing starts over. */
+  stream(write: (writer: MessageWriter, sequence: number) => void): Iterable<Message | Refusal>;
   /** One request with one answer. */
   ask(write: (writer: MessageWriter, sequence: number) => void): {
     readonly refusal?: Refusal;
@@ -145,6 +147,18 @@ export function openNetlink(options: SocketOptions): NetlinkSocket {
     }
   }
 
+  function* stream(write: (writer: MessageWriter, sequence: number) => void): Iterable<Message | Refusal> {
+    for (const message of request(write)) {
+      if (message.type === NLMSG_DONE) return;
+      const refusal = message.type === NLMSG_ERROR ? refusalOf(message) : undefined;
+      if (refusal === undefined) yield message;
+      else {
+        yield refusal;
+        return;
+      }
+    }
+  }
+
   function ask(write: (writer: MessageWriter, sequence: number) => void): { refusal?: Refusal; message?: Message } {
     for (const message of request(write)) {
       if (message.type !== NLMSG_ERROR) return { message: { ...message, body: message.body.slice() } };
@@ -154,7 +168,7 @@ export function openNetlink(options: SocketOptions): NetlinkSocket {
     return {};
   }
 
-  return { fd, portId, nextSequence, transact, dump, ask, close: () => addon.close(fd) };
+  return { fd, portId, nextSequence, transact, dump, stream, ask, close: () => addon.close(fd) };
 }
 
 /**

@@ -34,6 +34,7 @@ const NFT_JUMP = -3;
 /** One message's nested list is limited by its 16-bit length. */
 const LIST_BYTES = 60_000;
 const LIMIT_BYTES = 76;
+const CONNECTIONS_BYTES = 40;
 
 const typeOf = (message: number): number => SUBSYSTEM | message;
 export const messageOf = (type: number): number => type & 0xff;
@@ -58,6 +59,7 @@ function writeElement(writer: MessageWriter, element: Element): void {
     if (element.keyEnd !== undefined) writeData(writer, 10, element.keyEnd);
     if (element.data !== undefined) writeData(writer, 2, element.data);
     if (element.limit !== undefined) writeLimit(writer, element.limit);
+    if (element.connections !== undefined) writeConnections(writer, element.connections);
   });
 }
 
@@ -73,12 +75,24 @@ function writeLimit(writer: MessageWriter, { unit, perSecond, burst }: ElementLi
   });
 }
 
+/** NFT_CONNLIMIT_F_INV. nft_connlimit.c breaks off while the count is above the limit; inverted it goes on only then, which is nft's `over`. */
+const OVER = 1;
+
+/** NFTA_SET_ELEM_EXPR 7 with a `connlimit` expression: count 1, flags 2. */
+function writeConnections(writer: MessageWriter, connections: number): void {
+  writer.nest(7, () => {
+    writer.string(1, "connlimit");
+    writer.nest(2, () => writer.be32(1, connections).be32(2, OVER));
+  });
+}
+
 const bytesOf = (element: Element): number =>
   48 +
   element.key.length +
   (element.keyEnd?.length ?? 0) +
   (element.data?.length ?? 0) +
-  (element.limit === undefined ? 0 : LIMIT_BYTES);
+  (element.limit === undefined ? 0 : LIMIT_BYTES) +
+  (element.connections === undefined ? 0 : CONNECTIONS_BYTES);
 
 /** Splits a list so that each part fits one message. */
 export function* portions(elements: readonly Element[]): Iterable<readonly Element[]> {
@@ -250,6 +264,13 @@ function limitOf(fields: ReadonlyMap<number, Uint8Array>): { readonly limit?: El
   return { limit: { unit, perSecond: Number(readBe64(limit.get(1))), burst: readBe32(limit.get(3)) ?? 0 } };
 }
 
+/** One that is not inverted says the opposite, so it is none of ours. */
+function connectionsOf(fields: ReadonlyMap<number, Uint8Array>): { readonly connections?: number } {
+  const expression = expressionOf(fields, "connlimit");
+  const connections = readBe32(expression?.get(1));
+  return connections === undefined || readBe32(expression?.get(2)) !== OVER ? {} : { connections };
+}
+
 export function readElements(message: Message): readonly HeldElement[] {
   const list = attributeMap(behindHeader(message)).get(3);
   if (list === undefined) return [];
@@ -265,6 +286,7 @@ export function readElements(message: Message): readonly HeldElement[] {
         ...(keyEnd === undefined ? {} : { keyEnd }),
         ...(data === undefined ? {} : { data }),
         ...limitOf(fields),
+        ...connectionsOf(fields),
         ...counterOf(fields),
       },
     ];

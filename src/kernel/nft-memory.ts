@@ -74,8 +74,9 @@ function addElements(tables: ReadonlyMap<string, MemoryTable>, set: SetRef, elem
   if (held === undefined) throw refused(`ENOENT: no set ${set.set}`);
   for (const element of elements) {
     const before = held.get(keyText(element));
-    if (before?.data !== undefined && String(before.data) !== String(element.data)) throw refused(`EEXIST: ${set.set}`);
-    held.set(keyText(element), { ...element, packets: 0n, bytes: 0n });
+    if (before !== undefined && String(before.data) !== String(element.data)) throw refused(`EEXIST: ${set.set}`);
+    // The kernel leaves what is there as it is, its limits too.
+    if (before === undefined) held.set(keyText(element), { ...element, packets: 0n, bytes: 0n });
   }
 }
 

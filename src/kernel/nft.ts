@@ -18,6 +18,11 @@ export interface Element {
   readonly data?: Uint8Array;
   /** The element's own token bucket, on sets declared with `limit`. */
   readonly limit?: ElementLimit;
+  /**
+   * How many tracked connections may stand before the element matches (`ct count over`), on sets declared with it; never together with `limit`.
+   * An element that is deleted and added anew begins to count at 0.
+   */
+  readonly connections?: number;
 }
 
 /** Tokens (frames or octets) that come in a second, and how many can be saved up. */

@@ -26,12 +26,12 @@ export const ANYBODY = ip6Of("::");
 export const ALL_NODES = ip6Of("ff02::1");
 export const ALL_ROUTERS = ip6Of("ff02::2");
 /** All DHCP relay agents and servers (RFC 8415 section 7.1). */
-export const DHCP_SERVERS = ip6Of("ff02::1:2");
+const DHCP_SERVERS = ip6Of("ff02::1:2");
 /** What neighbour discovery must come with, as proof that no router has passed it on (RFC 4861). */
 export const FROM_LINK = 255;
 /** Flags of an advertisement. */
-export const SOLICITED = 0x40;
-export const OVERRIDE = 0x20;
+const SOLICITED = 0x40;
+const OVERRIDE = 0x20;
 
 const IP = 14;
 /** Where the upper protocol begins in a frame without extension headers. */

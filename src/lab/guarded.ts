@@ -64,6 +64,11 @@ function siteOf(topology: Topology): string {
     `  range4: [${guests[0]?.address}-${prefix4.replace(/\.0\/24$/, ".250")}]`,
     "  wiring: { kind: bridged, bridge: br0, uplink: eth0 }",
     `  addressing: { kind: managed, leaseSeconds: 3600, dns: [${neighbour.address}], macScheme: ip }`,
+    "  groups: [open]",
+    "---",
+    "kind: group",
+    "name: open",
+    "spec: { ingress: [{ protocol: any, from: any }] }",
   ];
   const declared = guests.flatMap(({ box, address }) => [
     "---",
@@ -76,9 +81,31 @@ function siteOf(topology: Topology): string {
 }
 
 /** @returns the file's name, which stays with the lab for the user to play with */
-export async function applySite(lab: Lab, agent: LabAgent): Promise<string> {
-  const file = `${lab.directory}/site.yaml`;
-  await writeFile(file, siteOf(lab.topology));
+export function applySite(lab: Lab, agent: LabAgent): Promise<string> {
+  return applyDocuments(lab, agent, "site", siteOf(lab.topology));
+}
+
+/** A guest offers these TCP ports to the other guests, or nothing at all, and nobody else anything. */
+export function offerPorts(lab: Lab, agent: LabAgent, guest: GuestBox, ports: readonly number[]): Promise<string> {
+  const rules = ports.length === 0 ? "" : `{ protocol: tcp, ports: [${ports.join(", ")}], from: { group: open } }`;
+  return applyDocuments(
+    lab,
+    agent,
+    "server",
+    `kind: group
+name: server
+spec: { ingress: [${rules}] }
+---
+kind: guest
+name: ${guest.box}
+spec: { nics: [{ network: lan0, address4: ${guest.address}, groups: [server] }] }
+`,
+  );
+}
+
+async function applyDocuments(lab: Lab, agent: LabAgent, name: string, text: string): Promise<string> {
+  const file = `${lab.directory}/${name}.yaml`;
+  await writeFile(file, text);
   await ask(agent, ["apply", "-f", file]);
   return file;
 }

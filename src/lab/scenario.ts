@@ -1,10 +1,11 @@
-/** The main job, shown on one screen: two guests behind the guard, real leases, pings, and ten lies that get nowhere. */
+/** The main job, shown on one screen: two guests behind the guard, real leases, pings, ten lies that get nowhere, and a service that is offered and taken back. */
 import { GuardError } from "../model/errors.ts";
 import { attackNamed, demoLies } from "./attacks.ts";
 import { type DhcpClient, getLease } from "./dhcp-client.ts";
 import { applySite, ask, attachGuest, countsOf, startAgent } from "./guarded.ts";
 import { type Lab, withLab } from "./raise.ts";
 import { isStopped, renderTrials } from "./report.ts";
+import { playServices } from "./services.ts";
 import { type LabAgent, labs } from "./state.ts";
 import type { GuestBox, NicKind, Party } from "./topology.ts";
 import { openBench, type Trial } from "./trial.ts";
@@ -66,8 +67,9 @@ async function play(lab: Lab, print: (line: string) => void): Promise<boolean> {
   const trials = await tellLies(lab, agent, liar, victim);
   for (const line of renderTrials(trials, true).split("\n")) print(line);
   await ping(lab, liar, victim, victim.box, print);
+  const held = await playServices(lab, agent, [liar, victim], print);
   for (const line of (await ask(agent, ["drops"])).trimEnd().split("\n")) print(`  | ${line}`);
-  return trials.every((trial) => isStopped(trial, true));
+  return held && trials.every((trial) => isStopped(trial, true));
 }
 
 /** @returns whether every lie was stopped and counted and all honest traffic passed @throws GuardError when something cannot be set up */
@@ -78,6 +80,6 @@ export async function runScenario(options: ScenarioOptions): Promise<boolean> {
   const stopped = await withLab({ name: options.name, guests: 2, nic: options.nic }, (lab) => play(lab, print));
   const left = (await labs()).filter((name) => name === options.name);
   print(left.length === 0 ? "nothing is left behind" : `LEFT BEHIND: lab '${options.name}'`);
-  print(stopped ? "every lie was stopped and counted; all honest traffic passed" : "FAILED: see the table");
+  print(stopped ? "every lie was stopped and counted; all honest traffic passed; groups held" : "FAILED: see above");
   return stopped && left.length === 0;
 }

@@ -8,6 +8,9 @@ import {
   capabilityViews,
   type Finding,
   type Findings,
+  policyNeeds,
+  policyShapeOf,
+  policyShapes,
   shapeOf,
   without,
 } from "./capabilities.ts";
@@ -28,9 +31,9 @@ function refusal(findings: Findings): GuardError | undefined {
 
 describe.each(capabilities)("%s", (name) => {
   const { need }: CapabilitySpec = capabilityCatalogue[name];
-  const found = { must: "refused", readBack: "refused", may: "port-chains" } as const;
+  const found = { must: "refused", readBack: "refused", policy: "port-chains", may: "port-chains" } as const;
   // Not sure: shut, unless each attach makes sure.
-  const unsure = { must: "refused", readBack: "port-chains", may: "port-chains" } as const;
+  const unsure = { must: "refused", readBack: "port-chains", policy: "port-chains", may: "port-chains" } as const;
 
   test.each([
     ["yes", "port-chains"],
@@ -42,7 +45,7 @@ describe.each(capabilities)("%s", (name) => {
   });
 });
 
-const needed = capabilities.filter((name) => capabilityCatalogue[name].need !== "may");
+const needed = capabilities.filter((name) => ["must", "readBack"].includes(capabilityCatalogue[name].need));
 test.each(needed)("the refusal for want of %s names it, says why it is needed and what brings it", (name) => {
   const error = refusal(withFinding(name, { has: "no", words: "nft: Operation not supported" }));
   const { why, from }: CapabilitySpec = capabilityCatalogue[name];
@@ -52,11 +55,42 @@ test.each(needed)("the refusal for want of %s names it, says why it is needed an
   expect(error?.hint).toMatch(/kernel\.md/);
 });
 
+describe("policy with connection state", () => {
+  const policyCapabilities = capabilities.filter((name) => capabilityCatalogue[name].need === "policy");
+
+  test.each([
+    ["everything", [], "bridge"],
+    ["no tracking in the bridge", ["bridge-conntrack"], "bridge-netfilter"],
+    ["a bridge that hands nothing over", ["bridge-netfilter"], "bridge"],
+    // What the host routes to its guests is judged there, whatever the bridge can do.
+    ["no tracking of what is routed", ["inet-conntrack"], "none"],
+    ["a bridge that neither tracks nor hands over", ["bridge-conntrack", "bridge-netfilter"], "none"],
+    ["no tracking at all", ["bridge-conntrack", "inet-conntrack"], "none"],
+    ["no limits", ["connection-limits"], "none"],
+  ] as const)("%s: %s are missing, %s", (_, missing, shape) => {
+    expect(policyShapeOf(without(everything, missing))).toBe(shape);
+    // It is no reason not to guard.
+    expect(shapeOf(without(everything, missing))).toBe("port-chains");
+  });
+
+  test.each(policyCapabilities)("%s: not sure is not there", (name) => {
+    const unsure = withFinding(name, { has: "untested" });
+    expect(policyShapeOf(unsure)).toBe(policyShapeOf(without(everything, [name])));
+  });
+
+  test("what a shape wants is marked as wanted by policy, and nothing else is", () => {
+    const wanted = new Set(policyShapes.flatMap((shape) => policyNeeds[shape]));
+    expect([...wanted].sort()).toEqual([...policyCapabilities].sort());
+  });
+});
+
 test("a capability that is taken away is missing, whatever was found; nothing can be added", () => {
-  const views = capabilityViews(without(everything, ["netdev-egress", "prefix-devices"]));
-  expect(views.filter(({ has }) => has !== "yes").map(({ name, needed }) => [name, needed])).toEqual([
-    ["netdev-egress", true],
-    ["prefix-devices", false],
+  const views = capabilityViews(without(everything, ["netdev-egress", "prefix-devices", "bridge-conntrack"]));
+  const gone = views.filter(({ has }) => has !== "yes");
+  expect(gone.map((view) => [view.name, view.needed, view.policy])).toEqual([
+    ["netdev-egress", true, false],
+    ["prefix-devices", false, false],
+    ["bridge-conntrack", false, true],
   ]);
   expect(refusal(without(everything, ["netdev-egress"]))?.message).toContain("--without");
 });

@@ -5,9 +5,10 @@ export interface CapabilitySpec {
   readonly says: string;
   /**
    * must: without it no guard. readBack: the same, but where it cannot be tried beforehand every attach reads back whether it holds.
+   * policy: groups that need connection state want it, in one shape or the other (policyNeeds).
    * may: told in `status`, nothing depends on it.
    */
-  readonly need: "must" | "readBack" | "may";
+  readonly need: "must" | "readBack" | "policy" | "may";
   readonly why: string;
   /** First kernel that has it, and the option it is built with. */
   readonly from: string;
@@ -100,9 +101,27 @@ export const capabilityCatalogue = {
   },
   "bridge-conntrack": {
     says: "connection tracking in the bridge",
-    need: "may",
-    why: "not used yet: what is enforced needs no connection state",
+    need: "policy",
+    why: "a flow between guests is then judged by who opened it without leaving the bridge",
     from: "Linux 5.3, CONFIG_NF_CONNTRACK_BRIDGE",
+  },
+  "inet-conntrack": {
+    says: "connection tracking in zones where the host forwards",
+    need: "policy",
+    why: "where the bridge tracks nothing itself, flows are judged there by who opened them",
+    from: "Linux 4.17, CONFIG_NFT_CT, CONFIG_NF_CONNTRACK and CONFIG_NF_CONNTRACK_ZONES",
+  },
+  "bridge-netfilter": {
+    says: "a bridge of its own choice handing what it forwards to IPv4 and IPv6 (nf_call_iptables of that bridge)",
+    need: "policy",
+    why: "where the bridge tracks nothing itself, its packets must get to where they are tracked, and those of other bridges must not",
+    from: "Linux 4.17, CONFIG_BRIDGE_NETFILTER; where that is the module br_netfilter it must be loaded",
+  },
+  "connection-limits": {
+    says: "a limit of tracked connections of its own in every element of a set",
+    need: "policy",
+    why: "one guest must not fill the host's table of connections",
+    from: "Linux 5.7, CONFIG_NFT_CONNLIMIT",
   },
 } as const satisfies Record<string, CapabilitySpec>;
 
@@ -124,6 +143,27 @@ export const shapeCatalogue = {
     "every attached port has a netdev chain for each direction; a port that is not attached is shut by its name in the families bridge, inet and arp",
 } as const satisfies Record<string, string>;
 export type Shape = keyof typeof shapeCatalogue;
+
+/** How groups that need connection state are enforced on this kernel; the best that it can comes first. */
+export const policyShapes = ["bridge", "bridge-netfilter", "none"] as const;
+export type PolicyShape = (typeof policyShapes)[number];
+export const policyShapeCatalogue: Readonly<Record<PolicyShape, string>> = {
+  bridge: "connections are tracked and judged in the bridge",
+  "bridge-netfilter":
+    "bridges hand what they forward to IPv4 and IPv6 of the host, where connections are tracked and judged; each bridge for itself, the sysctl is left alone",
+  none: "connections cannot be tracked: a NIC whose groups need it is not attached",
+};
+export const policyNeeds: Readonly<Record<PolicyShape, readonly Capability[]>> = {
+  bridge: ["bridge-conntrack", "inet-conntrack", "connection-limits"],
+  "bridge-netfilter": ["inet-conntrack", "bridge-netfilter", "connection-limits"],
+  none: [],
+};
+
+/** Not sure is not enough: nothing would tell at attach. */
+export function policyShapeOf(findings: Findings): PolicyShape {
+  const canBe = (shape: PolicyShape): boolean => policyNeeds[shape].every((name) => findings[name].has === "yes");
+  return policyShapes.find(canBe) ?? "none";
+}
 
 export function parseCapability(text: string): Capability | undefined {
   return isCapability(text) ? text : undefined;
@@ -158,13 +198,17 @@ export function without(findings: Findings, names: readonly Capability[]): Findi
 export interface CapabilityView {
   readonly name: string;
   readonly has: Finding["has"];
+  /** By the guard. */
   readonly needed: boolean;
+  /** By groups that need connection state, in one shape or the other. */
+  readonly policy: boolean;
   readonly says: string;
 }
 
 export function capabilityViews(findings: Findings): readonly CapabilityView[] {
   return capabilities.map((name) => {
     const { says, need }: CapabilitySpec = capabilityCatalogue[name];
-    return { name, has: findings[name].has, needed: need !== "may", says };
+    const needed = need === "must" || need === "readBack";
+    return { name, has: findings[name].has, needed, policy: need === "policy", says };
   });
 }

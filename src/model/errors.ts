@@ -49,6 +49,11 @@ export const errorCatalogue = {
     http: 409,
     hint: "Create the bridge the network names ('ip link add NAME type bridge'), or correct wiring.bridge.",
   },
+  POLICY_UNSUPPORTED: {
+    exit: 4,
+    http: 409,
+    hint: "The port stays shut. 'vifguard status' shows what this kernel can do; a NIC whose groups allow everything in and out needs no connection tracking.",
+  },
   NFT_REFUSED: {
     exit: 4,
     http: 500,

@@ -1,6 +1,6 @@
 /** What the agent does for its callers; the API carries exactly this. Values are plain JSON. */
 
-import type { CapabilityView } from "./capabilities.ts";
+import type { CapabilityView, PolicyShape } from "./capabilities.ts";
 import type { Direction, Reason } from "./reasons.ts";
 import type { Kind, Resource } from "./resources.ts";
 
@@ -64,6 +64,8 @@ export interface StatusView {
     readonly guard: string;
     /** How the guard is built on this kernel. */
     readonly shape: string;
+    /** How groups that need connection state are enforced on it. */
+    readonly policy: PolicyShape;
     readonly capabilities: readonly CapabilityView[];
   };
   readonly store: { readonly kind: string; readonly revision: number };
@@ -147,6 +149,58 @@ export interface ExplainAnswer {
   readonly frames: readonly ExplanationView[];
 }
 
+/** May one flow be opened? Asked of the service policy of both ends, not of a frame. */
+export interface FlowQuestion {
+  /** `web1`, `web1/0` or an address. */
+  readonly from: string;
+  /** The same with what the flow is opened to: `db1:5432/tcp`, `db1/1/icmp`, `[2001:db8::7]:443/tcp`. */
+  readonly to: string;
+}
+
+export interface FlowEndView {
+  readonly end: "from" | "to";
+  /** All that may have the address, such as `web1/0`; empty when it is no guest's: nothing here judges it. */
+  readonly nics: readonly string[];
+  readonly address: string;
+  readonly verdict: "allowed" | "dropped" | "not-judged";
+  /** It would be dropped, but the NIC is only observed. */
+  readonly observed: boolean;
+  readonly reason?: Reason;
+  /** What allows: the group, and its rule in the words of a site file; without a rule the group names no egress. */
+  readonly group?: string;
+  readonly rule?: string;
+  readonly sentence: string;
+}
+
+export interface FlowView {
+  readonly verdict: "pass" | "drop";
+  readonly sentence: string;
+  /** Such as `tcp 5432`. */
+  readonly service: string;
+  readonly ends: readonly FlowEndView[];
+}
+
+export interface FlowAnswer {
+  readonly notes: readonly string[];
+  /** One for each family that both ends have. */
+  readonly flows: readonly FlowView[];
+}
+
+/** NICs that the policy cannot tell apart; `others` is everybody who is no guest. */
+export interface MatrixClass {
+  readonly name: string;
+  readonly network?: string;
+  readonly groups: readonly string[];
+  readonly nics: readonly string[];
+}
+
+/** Who may open flows to whom, on what. */
+export interface MatrixView {
+  readonly classes: readonly MatrixClass[];
+  /** Only of those who may open anything. */
+  readonly cells: readonly { readonly from: string; readonly to: string; readonly services: readonly string[] }[];
+}
+
 /** All methods throw GuardError for what an operator can mend. */
 export interface Operations {
   /** Validated resources; everything or nothing. With `dryRun` nothing is touched. */
@@ -169,4 +223,6 @@ export interface Operations {
   releaseLease(network: string, address: string): Promise<LeaseView>;
   /** Judged by the rules, with what the kernel holds now; nothing is sent. */
   explain(question: ExplainQuestion): Promise<ExplainAnswer>;
+  explainFlow(question: FlowQuestion): Promise<FlowAnswer>;
+  policyMatrix(filter: { readonly network?: string }): Promise<MatrixView>;
 }

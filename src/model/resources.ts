@@ -3,6 +3,7 @@ import type { Ipv4Address, Ipv4Prefix, Ipv4Range } from "./ipv4.ts";
 import type { Ipv6Address, Ipv6Prefix } from "./ipv6.ts";
 import type { MacAddress } from "./mac.ts";
 import type { InterfaceName, ObjectName } from "./names.ts";
+import type { GroupSpec } from "./policy.ts";
 import type { RateSettings } from "./rates.ts";
 import type { Reason } from "./reasons.ts";
 
@@ -55,19 +56,12 @@ export interface NetworkSpec {
   readonly suppression: boolean;
   readonly mode: Mode;
   readonly rates: RateSettings;
+  /** Groups of the NICs that name none. */
+  readonly groups: readonly ObjectName[];
+  /** Tracked connections that one NIC may have at once. */
+  readonly connections: number;
   readonly wiring: Wiring;
   readonly addressing: Addressing;
-}
-
-/** Allow-only service rules. Kept whole in the store; enforced from the policy work on. */
-export interface GroupSpec {
-  readonly ingress: readonly GroupRule[];
-  readonly egress: readonly GroupRule[];
-}
-export interface GroupRule {
-  readonly protocol: "tcp" | "udp" | "icmp" | "icmpv6" | number;
-  readonly ports?: readonly string[];
-  readonly peer: "any" | "network" | { readonly group: ObjectName } | { readonly prefix: string };
 }
 
 export interface NicSpec {
@@ -86,6 +80,9 @@ export interface NicSpec {
   readonly unchecked: readonly Uncheckable[];
   readonly mode?: Mode;
   readonly rates: RateSettings;
+  /** Overrides the network's. */
+  readonly connections?: number;
+  /** Without any those of the network. */
   readonly groups: readonly ObjectName[];
 }
 

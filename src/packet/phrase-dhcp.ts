@@ -1,10 +1,12 @@
 /** Phrases of DHCP, both families and both sides: what a client asks, and what only a server may answer. */
+
 import { ipv4FromNumber } from "../model/ipv4.ts";
 import { type Ipv6Address, ipv6FromBytes } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import { dhcp4Codec } from "./dhcp4.ts";
 import { type DhcpType, dhcpTypes } from "./dhcp4-message.ts";
 import { dhcp4Options } from "./dhcp4-options.ts";
+import { dhcp6Types } from "./dhcp6.ts";
 import { ipProtocols } from "./ipv4.ts";
 import { type Ends, type FrameDraft, ipFrame } from "./phrase-frames.ts";
 import { datagram } from "./phrase-ip.ts";
@@ -80,23 +82,12 @@ export function dhcpPhrase(words: Words, context: PhraseContext): FrameDraft {
   return { ...draft, source: speaker(context).mac };
 }
 
-/** RFC 8415 section 7.3; those of relays are between relays and servers. */
-const dhcp6Types = {
-  solicit: 1,
-  advertise: 2,
-  request: 3,
-  confirm: 4,
-  renew: 5,
-  rebind: 6,
-  reply: 7,
-  release: 8,
-  decline: 9,
-  reconfigure: 10,
-  "information-request": 11,
-} as const satisfies Readonly<Record<string, number>>;
-type Dhcp6Word = keyof typeof dhcp6Types;
+/** Those of relays are between relays and servers. */
+const { relayForward: _f, relayReply: _r, informationRequest, ...plainTypes } = dhcp6Types;
+const words6 = { ...plainTypes, "information-request": informationRequest } as const;
+type Dhcp6Word = keyof typeof words6;
 const answers6: readonly string[] = ["advertise", "reply", "reconfigure"];
-const isDhcp6Word = (word: string): word is Dhcp6Word => word in dhcp6Types;
+const isDhcp6Word = (word: string): word is Dhcp6Word => word in words6;
 
 /** All relay agents and servers: ff02::1:2. */
 const SERVERS6: Ipv6Address = ipv6FromBytes(Uint8Array.of(0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2));
@@ -106,8 +97,8 @@ const duid = (option: 1 | 2, mac: MacAddress): Uint8Array =>
   createWriter().u16(option).u16(10).u16(3).u16(1).mac(mac).done();
 
 export function dhcp6Phrase(words: Words, context: PhraseContext): FrameDraft {
-  const word = words.oneOf(Object.keys(dhcp6Types), "a DHCPv6 message");
-  const type = isDhcp6Word(word) ? dhcp6Types[word] : 0;
+  const word = words.oneOf(Object.keys(words6), "a DHCPv6 message");
+  const type = isDhcp6Word(word) ? words6[word] : 0;
   const isAnswer = answers6.includes(word);
   const [from, to] = [speaker(context), hearer(context)];
   const client = isAnswer ? to : from;

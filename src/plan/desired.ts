@@ -1,17 +1,24 @@
 /** From the site and what is attached to the wish for this host; what cannot be had is said per port. */
 import type { Link } from "../kernel/links.ts";
 import { GuardError } from "../model/errors.ts";
-import { eui64Address, type Ipv6Address, linkLocalOf } from "../model/ipv6.ts";
+import { prefix4Bounds } from "../model/ipv4.ts";
 import type { InterfaceName, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
+import type { GroupSpec } from "../model/policy.ts";
 import { ratesOf } from "../model/rates.ts";
-import type { Attachment, Guest, IpBlock, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
-import { type NetworkFacts, networkNumbers, type PortBinding, type Source } from "../ruleset/elements.ts";
+import type { Attachment, Guest, NetworkSpec } from "../model/resources.ts";
+import { stableNumbers } from "../ruleset/element-bytes.ts";
+import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
+import type { PolicyFamily } from "../ruleset/policy-sets.ts";
 import type { HostWish, PortWish } from "./host.ts";
+import { groupsOf, isOpen, policyOf } from "./policy.ts";
+import { policyFacts } from "./policy-classes.ts";
+import { nicsOf, type SiteNic, sourcesOf } from "./sources.ts";
 
 /** The part of the site that decides what this host enforces. */
 export interface SiteView {
   readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
+  readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
   readonly guests: ReadonlyMap<ObjectName, Guest>;
 }
 
@@ -28,44 +35,8 @@ export interface Desired {
   readonly stale: readonly Attachment[];
 }
 
-/** A NIC as the operator declared it, and who it came to be. */
-interface SiteNic {
-  readonly spec: NicSpec;
-  readonly identity: NicIdentity;
-}
-
-/** The NICs that have an identity, in order. */
-export function nicsOf({ spec, nics }: Guest): readonly SiteNic[] {
-  return nics.flatMap((identity, n) => {
-    const own = spec.nics[n];
-    return own === undefined ? [] : [{ spec: own, identity }];
-  });
-}
-
-/** The NIC's own IPv6 address: as the operator says, or the prefix with the interface identifier of the MAC; undefined without a prefix. */
-export function address6Of(
-  { spec, identity }: SiteNic,
-  { prefix6 }: Pick<NetworkSpec, "prefix6">,
-): Ipv6Address | undefined {
-  return prefix6 === undefined ? undefined : (spec.address6 ?? eui64Address(prefix6, identity.mac));
-}
-
-/** Everything a NIC may speak as in its network; the same for the guard of its port and for what others may be told of it. */
-export function sourcesOf(nic: SiteNic, network: NetworkSpec): readonly Source[] {
-  const { spec, identity } = nic;
-  const { mac, addresses4 } = identity;
-  const own: IpBlock[] = addresses4.map((address) => ({ kind: "address4", address }));
-  const address6 = address6Of(nic, network);
-  if (address6 !== undefined) {
-    own.push({ kind: "address6", address: linkLocalOf(mac) });
-    own.push({ kind: "address6", address: address6 });
-  }
-  const pairs = spec.allowedPairs.map((pair): Source => ({ what: pair.what, mac: pair.mac ?? mac, shared: true }));
-  return [...[...own, ...spec.addresses].map((what): Source => ({ what, mac })), ...pairs];
-}
-
 export function networkFacts(site: SiteView): ReadonlyMap<ObjectName, NetworkFacts> {
-  const numbers = networkNumbers([...site.networks.keys()]);
+  const numbers = stableNumbers([...site.networks.keys()]);
   const facts = new Map<ObjectName, NetworkFacts & { members: Source[] }>();
   for (const [name, spec] of site.networks) {
     const { prefix4, gateway4, gateway6, gatewayMac, hostServices, multicast } = spec;
@@ -90,11 +61,11 @@ export function networkFacts(site: SiteView): ReadonlyMap<ObjectName, NetworkFac
 }
 
 /** The bridge of the port's network. Throws BRIDGE_MISSING. */
-function bridgeOf(spec: NetworkSpec, network: ObjectName, links: LinkView): number {
+function bridgeOf(spec: NetworkSpec, network: ObjectName, links: LinkView): Link {
   switch (spec.wiring.kind) {
     case "bridged": {
       const bridge = links.byName(spec.wiring.bridge);
-      if (bridge?.kind === "bridge") return bridge.ifindex;
+      if (bridge?.kind === "bridge") return bridge;
       const what = bridge === undefined ? "does not exist" : "is not a bridge";
       throw new GuardError("BRIDGE_MISSING", `bridge '${spec.wiring.bridge}' of network '${network}' ${what}`, {
         fields: { bridge: spec.wiring.bridge, network },
@@ -114,13 +85,55 @@ function nicOf(site: SiteView, attachment: Attachment): SiteNic {
   });
 }
 
-/** One port's wish. Throws GuardError when its guest, network or bridge is not there. */
+const meets = (a: NetworkSpec, b: NetworkSpec): boolean => {
+  const [x, y] = [prefix4Bounds(a.prefix4), prefix4Bounds(b.prefix4)];
+  return x.first <= y.last && y.first <= x.last;
+};
+
+/** Connections are known by their addresses, so on one host an address must mean one guest. */
+function rival(site: SiteView, network: ObjectName): ObjectName | undefined {
+  const own = site.networks.get(network);
+  return [...site.networks].find(
+    ([name, spec]) =>
+      own !== undefined && name !== network && spec.wiring.bridge !== own.wiring.bridge && meets(own, spec),
+  )?.[0];
+}
+
+/** What a NIC that must be judged brings with it; undefined for an open one. @throws POLICY_UNSUPPORTED */
+function judgementOf(
+  site: SiteView,
+  { spec, identity }: SiteNic,
+  families: HostView["families"],
+): PortBinding["policy"] {
+  const network = site.networks.get(identity.network);
+  if (network === undefined || isOpen(policyOf(groupsOf(spec, network), site.groups))) return undefined;
+  const twin = rival(site, identity.network);
+  if (twin === undefined && families.length > 0)
+    return { families, connections: spec.connections ?? network.connections };
+  const why =
+    twin === undefined
+      ? "this kernel cannot track connections where the NIC needs it"
+      : `network '${twin}' has the same addresses on another bridge, so connections cannot be told apart`;
+  throw new GuardError("POLICY_UNSUPPORTED", `security groups of the NIC cannot be enforced: ${why}`, {
+    fields: { network: identity.network },
+  });
+}
+
+/** The host as far as a wish depends on it. */
+export interface HostView {
+  readonly links: LinkView;
+  /** Where the service policy can be judged; none: NICs that need it are refused. */
+  readonly families: readonly PolicyFamily[];
+}
+
+/** One port's wish. Throws GuardError when its guest, network or bridge is not there, or its policy cannot be had. */
 export function portWish(
   site: SiteView,
   numbers: ReadonlyMap<ObjectName, NetworkFacts>,
   attachment: Attachment,
-  links: LinkView,
+  host: HostView,
 ): PortWish {
+  const { links } = host;
   const nic = nicOf(site, attachment);
   const { network, mac } = nic.identity;
   const spec = site.networks.get(network);
@@ -128,6 +141,8 @@ export function portWish(
   if (spec === undefined || facts === undefined)
     throw new GuardError("NOT_FOUND", `network '${network}' does not exist`);
   const { roles, unchecked } = nic.spec;
+  const bridge = bridgeOf(spec, network, links);
+  const policy = judgementOf(site, nic, host.families);
   const binding: PortBinding = {
     ifindex: attachment.ifindex,
     mac,
@@ -137,18 +152,16 @@ export function portWish(
     unchecked,
     observed: (nic.spec.mode ?? spec.mode) === "observe",
     rates: ratesOf(spec.rates, nic.spec.rates),
+    ...(policy === undefined ? {} : { policy }),
   };
   const hearsGroups = spec.prefix6 !== undefined || spec.multicast.length > 0;
-  return { port: attachment.port, binding, bridge: bridgeOf(spec, network, links), hearsGroups };
+  const judged = policy === undefined ? {} : { judged: { name: spec.wiring.bridge, mac: bridge.mac } };
+  return { port: attachment.port, binding, bridge: bridge.ifindex, hearsGroups, ...judged };
 }
 
 /** @param epoch of this boot and network namespace; attachments of another are stale */
-export function desiredHost(
-  site: SiteView,
-  attachments: Iterable<Attachment>,
-  links: LinkView,
-  epoch: string,
-): Desired {
+export function desiredHost(site: SiteView, attachments: Iterable<Attachment>, host: HostView, epoch: string): Desired {
+  const { links, families } = host;
   const facts = networkFacts(site);
   const ports: PortWish[] = [];
   const refused: { attachment: Attachment; error: GuardError }[] = [];
@@ -160,11 +173,12 @@ export function desiredHost(
       continue;
     }
     try {
-      ports.push(portWish(site, facts, attachment, links));
+      ports.push(portWish(site, facts, attachment, host));
     } catch (error) {
       if (!(error instanceof GuardError)) throw error;
       refused.push({ attachment, error });
     }
   }
-  return { wish: { ports, networks: [...facts.values()] }, refused, stale };
+  const policy = { families, facts: policyFacts(site) };
+  return { wish: { ports, networks: [...facts.values()], policy }, refused, stale };
 }

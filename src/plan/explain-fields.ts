@@ -15,7 +15,7 @@ const protocolNames: Readonly<Record<number, string>> = {
   112: "vrrp",
 };
 
-export const protocolText = (number: number): string => protocolNames[number] ?? `protocol ${number}`;
+const protocolText = (number: number): string => protocolNames[number] ?? `protocol ${number}`;
 
 const hex: readonly Field[] = ["etherType", "ip4VersionIhl", "ip4Fragment"];
 const numberOf = (bytes: Uint8Array): number => bytes.reduce((sum, byte) => sum * 256 + byte, 0);

@@ -7,18 +7,12 @@ import { macToBytes } from "../model/mac.ts";
 import { type InterfaceName, parseInterfaceName } from "../model/names.ts";
 import type { ExplainAnswer, ExplainQuestion, ExplanationView } from "../model/operations.ts";
 import type { Attachment, MacScheme, NicSpec, Resource } from "../model/resources.ts";
-import {
-  concatKey,
-  hostU32,
-  type NetworkFacts,
-  networkElements,
-  type PlacedElement,
-  portElements,
-  suppressElement,
-} from "../ruleset/elements.ts";
+import { concatKey, hostU32, type PlacedElement } from "../ruleset/element-bytes.ts";
+import { type NetworkFacts, networkElements, portElements, suppressElement } from "../ruleset/elements.ts";
 import type { World } from "../ruleset/judge.ts";
 import { elementsWorld, hostAddresses } from "../ruleset/world.ts";
 import { networkFacts, portWish, type SiteView } from "./desired.ts";
+import { policyNotes } from "./explain.ts";
 import {
   explainedPort,
   framesOf,
@@ -65,7 +59,10 @@ function portOf(site: SiteView, target: string): { readonly port: ExplainedPort;
     });
   const attachment: Attachment = { port: name, ifindex: IFINDEX, epoch: "", guest: guest.name, nic, since: 0 };
   const facts = networkFacts(site);
-  const { binding } = portWish(site, facts, attachment, { byIndex: () => undefined, byName: anyBridge });
+  const { binding } = portWish(site, facts, attachment, {
+    links: { byIndex: () => undefined, byName: anyBridge },
+    families: ["inet"],
+  });
   return { port: explainedPort(site, facts, attachment, binding), spec };
 }
 
@@ -108,7 +105,7 @@ function notesOf(
   frames: readonly ExplanationView[],
   known: Known,
 ): readonly string[] {
-  const notes: string[] = [];
+  const notes: string[] = [...policyNotes(port, frames)];
   const assigned = assignedText(spec, macScheme);
   if (assigned !== "") notes.push(`${assigned} of ${port.nic}: as a host that holds nothing else would assign`);
   if (

@@ -15,9 +15,10 @@ import type { Party, PhraseContext } from "../packet/phrase-words.ts";
 import { summarise } from "../packet/summary.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
 import type { World } from "../ruleset/judge.ts";
-import { type SiteView, sourcesOf } from "./desired.ts";
+import type { SiteView } from "./desired.ts";
 import { explainFrame, type HostDoor } from "./explain.ts";
 import type { ExplainedPort } from "./explain-words.ts";
+import { sourcesOf } from "./sources.ts";
 
 /** What ARP and ND have taught, as far as anybody can tell. */
 export interface Learned {

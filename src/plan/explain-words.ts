@@ -106,6 +106,8 @@ export const setWords: Readonly<Record<string, SetWords>> = {
   rate_multicast: { what: ofNic("rates") },
   rate_syn: { what: ofNic("rates") },
   rate_bytes: { what: ofNic("rates") },
+  rate_to_packets: { what: ofNic("rates") },
+  rate_to_bytes: { what: ofNic("rates") },
   gateway_macs: {
     what: ofNetwork("learned gateway MACs"),
     holds: ([mac], { network }) => `${mac} was heard as the gateway of ${network}`,
@@ -271,6 +273,7 @@ export const reasonSentences: Readonly<Record<Reason, Sentence>> = {
   "policy-ingress": generic("policy-ingress"),
   "rate-multicast": generic("rate-multicast"),
   "not-for-guest": notForGuest,
+  "conn-state": generic("conn-state"),
 };
 
 /** The sets of which one element, had it been there or not been there, would have made it otherwise. */

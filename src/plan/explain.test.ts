@@ -24,6 +24,11 @@ spec:
   hostServices: [{ protocol: udp, ports: [53] }]
   wiring: { kind: bridged, bridge: br0 }
   addressing: { kind: managed, macScheme: ip }
+  groups: [open]
+---
+kind: group
+name: open
+spec: { ingress: [{ protocol: any, from: any }] }
 ---
 kind: network
 name: lan1
@@ -230,6 +235,10 @@ test("what a file cannot know is said", () => {
   const other = ask("db/1", "ping gateway");
   expect(other.nic).toBe("db/1");
   expect(other.notes.join("\n")).toMatch(/would assign\n.*gateway's MAC is not pinned/);
+  // Only web's network lets everything in.
+  const asksGroups = expect.stringContaining("whether a security group allows the flow");
+  expect(other.notes).toContainEqual(asksGroups);
+  expect(ask("db/1", "arp request who-has gateway").notes).not.toContainEqual(asksGroups);
 });
 
 test.each([

@@ -2,7 +2,7 @@
 import type { ExplanationView } from "../model/operations.ts";
 import { type Direction, type Reason, reasonTable } from "../model/reasons.ts";
 import type { Field } from "../ruleset/ast.ts";
-import { hostU32 } from "../ruleset/elements.ts";
+import { hostU32 } from "../ruleset/element-bytes.ts";
 import { entryChains, guardTable } from "../ruleset/guard.ts";
 import { judge, type Look, type Ruling, type World } from "../ruleset/judge.ts";
 import { viewPacket } from "../ruleset/packet-view.ts";
@@ -155,4 +155,15 @@ function atPort(port: ExplainedPort, frame: Uint8Array, told: Told, direction: D
     waived,
     chains,
   };
+}
+
+/** Of frames alone nobody can say whether they belong to a flow that was allowed. */
+export function policyNotes({ binding, nic }: ExplainedPort, frames: readonly ExplanationView[]): readonly string[] {
+  const isUnicastIp = ({ verdict, hex }: ExplanationView): boolean =>
+    verdict === "pass" && /^.[02468ace].{22}(?:0800|86dd)/.test(hex);
+  return binding.policy !== undefined && frames.some(isUnicastIp)
+    ? [
+        `this is the guard at the port; whether a security group allows the flow is another question: explain --from ${nic} --to …`,
+      ]
+    : [];
 }

@@ -3,16 +3,16 @@
 import type { BridgePortFlags, FdbEntry, Link } from "../kernel/links.ts";
 import type { Element, HeldElement, HeldPortChain, NftChange, PortChain, SetRef } from "../kernel/nft.ts";
 import type { InterfaceName } from "../model/names.ts";
-import {
-  macsOf,
-  type NetworkFacts,
-  networkElements,
-  type PlacedElement,
-  type PortBinding,
-  portElements,
-  staticSets,
-} from "../ruleset/elements.ts";
+import type { PlacedElement } from "../ruleset/element-bytes.ts";
+import { macsOf, type NetworkFacts, networkElements, type PortBinding, portElements } from "../ruleset/elements.ts";
 import { entryChains } from "../ruleset/guard.ts";
+import {
+  type JudgedBridge,
+  judgedBridgeElements,
+  type PolicyFacts,
+  policyElements,
+} from "../ruleset/policy-elements.ts";
+import type { PolicyFamily } from "../ruleset/policy-sets.ts";
 
 /** One attached port as it should be. */
 export interface PortWish {
@@ -22,11 +22,15 @@ export interface PortWish {
   readonly bridge: number;
   /** Whether multicast is for it at all: neighbour solicitations of IPv6, or groups the network allows. */
   readonly hearsGroups: boolean;
+  /** Its bridge, when its flows must be judged there. */
+  readonly judged?: JudgedBridge;
 }
 
 export interface HostWish {
   readonly ports: readonly PortWish[];
   readonly networks: readonly NetworkFacts[];
+  /** Security groups of the site, and in which families they are judged here. */
+  readonly policy: { readonly families: readonly PolicyFamily[]; readonly facts: PolicyFacts };
 }
 
 /** What was read back: the sets the agent fills, and the chains of single ports. */
@@ -70,15 +74,47 @@ const elementText = (element: Element): string => `${keyText(element.key)}|${key
 /** Elements by set, each once, even where two wishes name the same (a gateway of two networks). */
 function bySet(placed: Iterable<PlacedElement>): ReadonlyMap<string, ReadonlyMap<string, Element>> {
   const sets = new Map<string, Map<string, Element>>();
-  for (const { family, set } of staticSets) sets.set(setText({ family, set }), new Map());
-  for (const { family, set, ...element } of placed)
-    sets.get(setText({ family, set }))?.set(elementText(element), element);
+  for (const { family, set, ...element } of placed) {
+    const text = setText({ family, set });
+    const known = sets.get(text) ?? new Map<string, Element>();
+    sets.set(text, known.set(elementText(element), element));
+  }
   return sets;
 }
 
 function* wishedElements(wish: HostWish): Iterable<PlacedElement> {
+  const { families, facts } = wish.policy;
   for (const network of wish.networks) yield* networkElements(network);
+  yield* policyElements(families, facts);
+  for (const bridge of judgedBridges(wish)) yield* judgedBridgeElements(families, bridge);
   for (const port of wish.ports) yield* portElements(port.binding);
+}
+
+/** Bridges with a port whose flows are judged. */
+export function judgedBridges({ ports }: Pick<HostWish, "ports">): readonly JudgedBridge[] {
+  const bridges = new Map<string, JudgedBridge>();
+  for (const { judged } of ports) if (judged !== undefined) bridges.set(judged.name, judged);
+  return [...bridges.values()];
+}
+
+/**
+ * NICs that were not judged before may go on with what they had begun: their flows are known from the middle on, for the minute that these elements stand.
+ * @param changes of the same transaction
+ */
+export function midstreamChanges(changes: readonly NftChange[]): readonly NftChange[] {
+  // One whose share only changes is taken out and put back in the same transaction.
+  const judgedBefore = new Set(
+    changes.flatMap((change) =>
+      change.op === "delete-elements" && change.set.set === "flows"
+        ? change.elements.map(({ key }) => keyText(key))
+        : [],
+    ),
+  );
+  return changes.flatMap((change): NftChange[] => {
+    if (change.op !== "add-elements" || change.set.set !== "flows") return [];
+    const elements = change.elements.filter(({ key }) => !judgedBefore.has(keyText(key))).map(({ key }) => ({ key }));
+    return elements.length === 0 ? [] : [{ op: "add-elements", set: { ...change.set, set: "midstream" }, elements }];
+  });
 }
 
 function setChanges(set: SetRef, wanted: ReadonlyMap<string, Element>, held: readonly HeldElement[]): NftChange[] {
@@ -96,14 +132,15 @@ function setChanges(set: SetRef, wanted: ReadonlyMap<string, Element>, held: rea
   return changes;
 }
 
-/** Same data and same share; the keys are known to be the same. */
+/** Same data, same share and as many connections; the keys are known to be the same. */
 export function sameMeaning(wanted: Element, held: Element): boolean {
   const [a, b] = [wanted.limit, held.limit];
   return (
     keyText(wanted.data) === keyText(held.data) &&
     a?.unit === b?.unit &&
     a?.perSecond === b?.perSecond &&
-    a?.burst === b?.burst
+    a?.burst === b?.burst &&
+    wanted.connections === held.connections
   );
 }
 
@@ -128,6 +165,13 @@ function chainChanges(table: string, wish: HostWish, held: readonly HeldPortChai
   return [...changes, ...additions];
 }
 
+/** What flows are judged by: a class that changed, a rule that is no more. */
+const JUDGED_BY = /^(?:class|out_|in_|services|protocols)/;
+
+export function mayRevoke(change: NftChange): boolean {
+  return change.op === "delete-elements" && change.set.family !== "netdev" && JUDGED_BY.test(change.set.set);
+}
+
 /** The whole difference; empty when the kernel already holds the wish. */
 export function guardChanges(table: string, wish: HostWish, held: HeldGuard): readonly NftChange[] {
   const wanted = bySet(wishedElements(wish));
@@ -138,13 +182,25 @@ export function guardChanges(table: string, wish: HostWish, held: HeldGuard): re
   return changes;
 }
 
+export interface ElementGroup {
+  readonly set: SetRef;
+  readonly elements: readonly Element[];
+}
+
 /** The elements of one port, grouped as a transaction wants them. */
-export function portElementGroups(
-  table: string,
-  binding: PortBinding,
-): readonly { readonly set: SetRef; readonly elements: readonly Element[] }[] {
+export function portElementGroups(table: string, binding: PortBinding): readonly ElementGroup[] {
+  return elementGroups(table, portElements(binding));
+}
+
+/** What must stand before the port opens, though it is not its own: others may need it when the port is gone. */
+export function sharedElementGroups(table: string, { binding, judged }: PortWish): readonly ElementGroup[] {
+  if (judged === undefined) return [];
+  return elementGroups(table, judgedBridgeElements(binding.policy?.families ?? [], judged));
+}
+
+function elementGroups(table: string, placed: readonly PlacedElement[]): readonly ElementGroup[] {
   const groups: { set: SetRef; elements: Element[] }[] = [];
-  for (const { family, set, ...element } of portElements(binding)) {
+  for (const { family, set, ...element } of placed) {
     const group = groups.find((g) => g.set.family === family && g.set.set === set);
     if (group === undefined) groups.push({ set: { family, table, set }, elements: [element] });
     else group.elements.push(element);
@@ -199,7 +255,8 @@ export function linkSteps(wish: PortWish, link: Link, fdb: readonly FdbEntry[]):
   const held = moved ? [] : fdb;
   // A port that learns is left its entries: the bridge forgets them by itself.
   for (const entry of held) if (entry.mac !== mac && flags.locked) steps.push({ op: "delete-fdb", entry });
-  if (!held.some((entry) => entry.mac === mac)) steps.push({ op: "add-fdb", entry: { ifindex, mac } });
+  if (!held.some((entry) => entry.mac === mac && entry.isSticky))
+    steps.push({ op: "add-fdb", entry: { ifindex, mac, isSticky: true } });
   if (!link.up) steps.push({ op: "set-up", ifindex, up: true });
   return steps;
 }

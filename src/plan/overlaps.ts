@@ -5,7 +5,7 @@ import { type Ipv6Address, ipv6ToBytes, prefix6Bounds } from "../model/ipv6.ts";
 import type { ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { Guest, IpBlock, NetworkSpec } from "../model/resources.ts";
-import { address6Of, nicsOf } from "./desired.ts";
+import { address6Of, nicsOf } from "./sources.ts";
 
 /** First and last address as text that sorts as the addresses do, families apart. */
 interface Span {

@@ -1,7 +1,9 @@
 /** What a plan would change, as people read it. */
 import { unreachable } from "../model/never.ts";
-import type { GroupRule, GroupSpec, Guest, NetworkSpec, NicIdentity, NicSpec, Resource } from "../model/resources.ts";
+import type { GroupSpec } from "../model/policy.ts";
+import type { Guest, NetworkSpec, NicIdentity, NicSpec, Resource } from "../model/resources.ts";
 import { differences, toJson } from "./json.ts";
+import { ruleText } from "./policy-words.ts";
 
 type Sentences = readonly string[];
 
@@ -14,19 +16,9 @@ const networkForm = (spec: NetworkSpec): object => ({
   addressing: { ...spec.addressing, routes: spec.addressing.routes.map(({ to, via }) => `${to} via ${via}`) },
 });
 
-function peerText(peer: GroupRule["peer"]): string {
-  if (typeof peer === "string") return peer === "network" ? "the own network" : peer;
-  return "group" in peer ? `group ${peer.group}` : peer.prefix;
-}
-
-const ruleText =
-  (word: "from" | "to") =>
-  ({ protocol, ports, peer }: GroupRule): string =>
-    [protocol, ...(ports === undefined ? [] : [ports.join(",")]), word, peerText(peer)].join(" ");
-
 const groupForm = ({ ingress, egress }: GroupSpec): object => ({
-  ingress: ingress.map(ruleText("from")),
-  egress: egress.map(ruleText("to")),
+  ingress: ingress.map((rule) => ruleText(rule, "from")),
+  egress: egress === undefined ? "everything" : egress.map((rule) => ruleText(rule, "to")),
 });
 
 const changed = (before: object, after: object): Sentences =>
@@ -51,6 +43,7 @@ const ownFields: ReadonlySet<string> = new Set([
   "unchecked",
   "mode",
   "rates",
+  "connections",
 ] satisfies (keyof NicSpec)[]);
 
 /** Fields that only repeat what a sentence about the NIC says already. */
@@ -67,6 +60,8 @@ function guestChanges(before: Guest, after: Guest): Sentences {
   return [...nics.flat(), ...fields.map(({ text }) => text)];
 }
 
+const countText = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
 function createdText(resource: Exclude<Resource, { kind: "guest" }>): string {
   switch (resource.kind) {
     case "network": {
@@ -75,7 +70,8 @@ function createdText(resource: Exclude<Resource, { kind: "guest" }>): string {
     }
     case "group": {
       const { ingress, egress } = resource.spec;
-      return `create with ${ingress.length} ingress and ${egress.length} egress rules`;
+      const out = egress === undefined ? "everything out" : countText(egress.length, "egress rule");
+      return `create with ${countText(ingress.length, "ingress rule")}, ${out}`;
     }
     default:
       return unreachable(resource);

@@ -5,7 +5,8 @@ import { loadSite } from "../config/load.ts";
 import { GuardError } from "../model/errors.ts";
 import { type MacAddress, parseMac } from "../model/mac.ts";
 import { type ObjectName, parseObjectName } from "../model/names.ts";
-import type { GroupSpec, Guest, Kind, NetworkSpec } from "../model/resources.ts";
+import type { GroupSpec } from "../model/policy.ts";
+import type { Guest, Kind, NetworkSpec } from "../model/resources.ts";
 import { decodeRecord } from "../store/collections.ts";
 import type { Json, Key, Revision, Transaction } from "../store/store.ts";
 import type { Claim } from "./claims.ts";
@@ -120,7 +121,7 @@ describe("a first site", () => {
     const sentences = apply(site, lan(), web, guest("web1", "{ network: lan0, groups: [web] }"), guest("web2", onLan));
     expect(sentences).toEqual([
       "network lan0: create 10.0.0.0/24 with gateway 10.0.0.1 on bridge br0",
-      "group web: create with 1 ingress and 0 egress rules",
+      "group web: create with 1 ingress rule, everything out",
       "guest web1: assign 10.0.0.10 (fe:00:0a:00:00:0a) on lan0",
       "guest web2: assign 10.0.0.11 (fe:00:0a:00:00:0b) on lan0",
     ]);
@@ -169,6 +170,33 @@ describe("a first site", () => {
       "address/lan0/10.0.0.10": 0,
       "mac/fe:00:0a:00:00:0a": 0,
     });
+  });
+
+  test("expects the groups of a network", () => {
+    const site = newSite(lan(), web);
+    const withGroups = lan("lan0", "10.0.0.0/24", "range4: [10.0.0.10-10.0.0.12], groups: [web]");
+    const { expect: expected } = plan(site, withGroups).transaction;
+    expect(Object.fromEntries(expected.map(({ key, revision }) => [key, revision]))).toEqual({
+      "network/lan0": 1,
+      "group/web": 2,
+    });
+  });
+
+  test("says what changes of a group, rule by rule", () => {
+    const site = newSite(web);
+    const rules = "ingress: [{ protocol: tcp, ports: [80, 443], from: any }, { protocol: any, from: { group: web } }]";
+    const group = (spec: string): string => `{ kind: group, name: web, spec: { ${spec} } }`;
+    expect(apply(site, group(`${rules}, egress: []`))).toEqual([
+      "group web: remove ingress tcp 80 from any",
+      "group web: add ingress tcp 80, 443 from any",
+      "group web: add ingress everything from group web",
+      "group web: change egress from everything to []",
+    ]);
+    const ping = "egress: [{ protocol: icmpv6, type: 128, to: network }, { protocol: 47, to: { prefix: 10.0.0.0/8 } }]";
+    expect(apply(site, group(`${rules}, ${ping}`))).toEqual([
+      "group web: add egress icmpv6 echo-request to the own network",
+      "group web: add egress protocol 47 to 10.0.0.0/8",
+    ]);
   });
 
   test("two plans for one address: the second is refused by the store", () => {
@@ -364,6 +392,12 @@ describe("is refused whole", () => {
       [guest("c", "{ network: lan0, groups: [db] }")],
     ],
     [
+      "a network's group that is not there",
+      "SITE_INVALID",
+      "network lan2: spec.groups: there is no group 'db'",
+      [lan("lan2", "10.0.2.0/24", "range4: [], groups: [web, db]")],
+    ],
+    [
       "the gateway's address",
       "SITE_INVALID",
       "guest c: spec.nics[0].address4: 10.0.0.1 is not an address for guests in 10.0.0.0/24",
@@ -461,6 +495,14 @@ describe("removing", () => {
       code: "IN_USE",
       message: "group 'web' is used by group 'db'",
     });
+    const base = lan("lan0", "10.0.0.0/24", "range4: [10.0.0.10-10.0.0.99], groups: [web]");
+    expect(apply(site, base)).toEqual(["network lan0: add groups web"]);
+    remove(site, "group", "db");
+    expect(refusal(() => remove(site, "group", "web"))).toEqual({
+      code: "IN_USE",
+      message: "group 'web' is used by network 'lan0'",
+    });
+    apply(site, base.replace(", groups: [web]", ""), peer);
     expect([remove(site, "group", "db"), remove(site, "group", "web"), remove(site, "network", "lan0")]).toEqual([
       ["group db: delete"],
       ["group web: delete"],

@@ -205,7 +205,10 @@ function exists(held: HeldSite, kind: Kind, name: ObjectName): boolean {
 }
 
 function writeObject(draft: Draft, site: WantedSite, resource: Resource, guests: ReadonlyMap<ObjectName, Guest>): void {
-  if (resource.kind === "network") draft.put(siteKeys.network(resource.name), toJson(resource.spec));
+  if (resource.kind === "network") {
+    for (const group of resource.spec.groups) draft.read(siteKeys.group(group));
+    draft.put(siteKeys.network(resource.name), toJson(resource.spec));
+  }
   if (resource.kind === "group") {
     for (const peer of peerGroups(resource.spec)) draft.read(siteKeys.group(peer));
     draft.put(siteKeys.group(resource.name), toJson(resource.spec));
@@ -271,7 +274,7 @@ const nothing: HeldSite = {
 /** The site as a host that holds nothing would come to have it. @throws as `planSite` */
 export function freshSite(wanted: readonly Resource[], random: Random): SiteView {
   const { site, allGuests } = settle(nothing, wanted, random);
-  return { networks: site.networks, guests: allGuests };
+  return { networks: site.networks, groups: site.groups, guests: allGuests };
 }
 
 function inUse(kind: Kind, name: string, users: readonly string[]): GuardError {
@@ -290,7 +293,10 @@ function usersOf(held: HeldSite, kind: "network" | "group", name: ObjectName): r
   const groups = [...held.groups]
     .filter(([other, spec]) => other !== name && peerGroups(spec).includes(name))
     .map(([other]) => `group '${other}'`);
-  return [...guests, ...groups];
+  const networks = [...held.networks]
+    .filter(([, spec]) => spec.groups.includes(name))
+    .map(([network]) => `network '${network}'`);
+  return [...guests, ...groups, ...networks];
 }
 
 function deletion(kind: Kind, name: ObjectName, draft: Draft, guest?: Guest): SitePlan {

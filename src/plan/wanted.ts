@@ -3,7 +3,8 @@ import { GuardError } from "../model/errors.ts";
 import { type Ipv4Prefix, prefix4Bounds } from "../model/ipv4.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
-import type { GroupSpec, GuestSpec, NetworkSpec, Resource } from "../model/resources.ts";
+import type { GroupSpec } from "../model/policy.ts";
+import type { GuestSpec, NetworkSpec, Resource } from "../model/resources.ts";
 import { type Claim, type Claims, createClaims } from "./claims.ts";
 
 /** What is held of networks and groups, and who holds which address and MAC. */
@@ -103,18 +104,24 @@ export function assertReferences(site: WantedSite, wanted: readonly Resource[]):
     if (seen.has(key)) throw invalid(resource.kind, resource.name, "is declared twice");
     seen.add(key);
     if (resource.kind === "group") assertPeers(site, resource.name, resource.spec);
+    if (resource.kind === "network") assertGroups(site, resource.name, resource.spec);
     if (resource.kind === "guest") assertNics(site, resource.name, resource.spec);
   }
 }
 
-export function peerGroups({ ingress, egress }: GroupSpec): readonly ObjectName[] {
-  return [...ingress, ...egress].flatMap(({ peer }) => (typeof peer !== "string" && "group" in peer ? peer.group : []));
+export function peerGroups({ ingress, egress = [] }: GroupSpec): readonly ObjectName[] {
+  return [...ingress, ...egress].flatMap(({ peer }) => (peer.kind === "group" ? peer.group : []));
 }
 
 function assertPeers(site: WantedSite, name: ObjectName, spec: GroupSpec): void {
   for (const group of peerGroups(spec)) {
     if (!site.groups.has(group)) throw invalid("group", name, `there is no group '${group}'`);
   }
+}
+
+function assertGroups(site: WantedSite, name: ObjectName, { groups }: NetworkSpec): void {
+  const missing = groups.find((group) => !site.groups.has(group));
+  if (missing !== undefined) throw invalid("network", name, `spec.groups: there is no group '${missing}'`);
 }
 
 function assertNics(site: WantedSite, name: ObjectName, { nics }: GuestSpec): void {

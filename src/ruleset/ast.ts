@@ -1,5 +1,12 @@
 /** nftables as frozen data: enough of it to write the guard, to render it as text and to walk it when a frame is explained. */
 
+export interface FieldSpec {
+  readonly nft: string;
+  readonly bytes: number;
+  /** What sets are declared with where nft does not take the field itself. */
+  readonly declared?: string;
+}
+
 /**
  * What a rule can look at: nft's spelling and the width it has inside a set key (unpadded bytes).
  *
@@ -11,9 +18,13 @@ export const fields = {
   oif: { nft: "meta oif", bytes: 4 },
   iifname: { nft: "meta iifname", bytes: 16 },
   oifname: { nft: "meta oifname", bytes: 16 },
+  /** Name of the bridge the frame came in by; only the family `bridge` has it, where `iifname` is the port. */
+  ibrname: { nft: "meta ibrname", bytes: 16 },
   mark: { nft: "meta mark", bytes: 4 },
   /** On netdev ingress the Ethernet header is already off; on egress it is counted. */
   length: { nft: "meta length", bytes: 4 },
+  /** Type of the packet, tags taken off: of itself no proof that there was none. */
+  protocol: { nft: "meta protocol", bytes: 2 },
   etherDestination: { nft: "@ll,0,48", bytes: 6 },
   /** 01:00:5e is IPv4 multicast (RFC 1112), 33:33:ff the solicited nodes of IPv6 (RFC 2464). */
   etherDestination24: { nft: "@ll,0,24", bytes: 3 },
@@ -80,17 +91,32 @@ export const fields = {
   udpSource: { nft: "@th,0,16", bytes: 2 },
   udpDestination: { nft: "@th,16,16", bytes: 2 },
   udpLength: { nft: "@th,32,16", bytes: 2 },
+  /** Of the connection a packet belongs to: whoever opened it, whichever way this packet goes. Rules with them are skipped for untracked packets. */
+  flowMark: { nft: "ct mark", bytes: 4 },
+  opener4: { nft: "ct original ip saddr", bytes: 4 },
+  opened4: { nft: "ct original ip daddr", bytes: 4 },
+  opener6: { nft: "ct original ip6 saddr", bytes: 16 },
+  opened6: { nft: "ct original ip6 daddr", bytes: 16 },
+  /** The same with the ends taken the other way round. */
+  turnedOpener4: { nft: "ct reply ip saddr", bytes: 4 },
+  turnedOpened4: { nft: "ct reply ip daddr", bytes: 4 },
+  turnedOpener6: { nft: "ct reply ip6 saddr", bytes: 16 },
+  turnedOpened6: { nft: "ct reply ip6 daddr", bytes: 16 },
+  turnedService: { nft: "ct reply proto-dst", bytes: 2, declared: "udp dport" },
+  openerPort: { nft: "ct original proto-src", bytes: 2, declared: "udp sport" },
+  /** The port a flow was opened to; of ICMP type and code. Its width is only known beside a transport protocol, so sets are declared with another port. */
+  service: { nft: "ct original proto-dst", bytes: 2, declared: "udp dport" },
   /** op, htype and hlen of the BOOTP header behind UDP (RFC 2131 section 2). */
   dhcpHead: { nft: "@th,64,24", bytes: 3 },
   dhcpChaddr: { nft: "@th,288,48", bytes: 6 },
-} as const satisfies Record<string, { readonly nft: string; readonly bytes: number }>;
+} as const satisfies Record<string, FieldSpec>;
 export type Field = keyof typeof fields;
 
 export type Family = "netdev" | "bridge" | "inet" | "arp";
 export type Match =
   | { readonly kind: "in"; readonly key: readonly Field[]; readonly set: string }
   /** In the set, and the element's own token bucket still has tokens; takes one. */
-  | { readonly kind: "within"; readonly key: Field; readonly set: string }
+  | { readonly kind: "within"; readonly key: readonly Field[]; readonly set: string }
   /** Wide values as bigint. */
   | { readonly kind: "is"; readonly field: Field; readonly value: number | bigint }
   | { readonly kind: "oneOf"; readonly field: Field; readonly values: readonly number[] }
@@ -107,7 +133,11 @@ export type Match =
   | { readonly kind: "routingHeader" }
   /** Whether the destination is an address of this host (or a broadcast address of a network it is on), as its routing table says now. */
   | { readonly kind: "toHost"; readonly holds: boolean }
-  | { readonly kind: "startsWith"; readonly field: "iifname" | "oifname"; readonly prefix: string };
+  | { readonly kind: "startsWith"; readonly field: "iifname" | "oifname"; readonly prefix: string }
+  /** What connection tracking says of the packet. */
+  | { readonly kind: "state"; readonly state: "untracked" | "invalid" | "new" | "related" }
+  /** The connection bears the label. */
+  | { readonly kind: "labelled"; readonly label: number };
 
 export type Statement =
   /** Goes on only while the key's own token bucket has tokens; a full set stops it as well. */
@@ -125,8 +155,15 @@ export type Statement =
   | { readonly kind: "learn"; readonly set: string; readonly key: readonly Field[] }
   | { readonly kind: "log"; readonly group: number; readonly snaplen?: number }
   | { readonly kind: "mark"; readonly value: number }
+  /** Sets these bits besides those that are set. */
+  | { readonly kind: "markAlso"; readonly value: number }
   /** Where the map has element buckets, goes on only while there are tokens. */
-  | { readonly kind: "markFrom"; readonly key: readonly Field[]; readonly map: string };
+  | { readonly kind: "markFrom"; readonly key: readonly Field[]; readonly map: string }
+  /** The connection's own mark; goes on only if the map has the key. */
+  | { readonly kind: "flowMarkFrom"; readonly key: readonly Field[]; readonly map: string }
+  | { readonly kind: "flowMark"; readonly value: number }
+  | { readonly kind: "label"; readonly label: number }
+  | { readonly kind: "untrack" };
 
 export type Verdict =
   | { readonly kind: "accept" }
@@ -165,9 +202,22 @@ export interface SetSpec {
   /**
    * static: filled by the agent. limited, limitedBytes: filled by the agent, a token bucket of its own in every element. ranges: filled by the agent, prefixes.
    * counted: filled by rules, with counters. buckets: filled by rules, forgotten after a minute. learned: filled by rules, forgotten after a day without use.
-   * beats: filled by the agent again and again, forgotten when it stops.
+   * beats: filled by the agent again and again, forgotten when it stops. briefly: filled by the agent, forgotten soon.
+   * connections: filled by the agent, in every element a count of connections that is found only when it is exceeded.
+   * notes: what the agent wants to know again after a restart; no rule looks there.
    */
-  readonly use: "static" | "limited" | "limitedBytes" | "ranges" | "counted" | "buckets" | "learned" | "beats";
+  readonly use:
+    | "static"
+    | "limited"
+    | "limitedBytes"
+    | "ranges"
+    | "counted"
+    | "buckets"
+    | "learned"
+    | "beats"
+    | "briefly"
+    | "connections"
+    | "notes";
 }
 
 export interface Table {
@@ -177,7 +227,7 @@ export interface Table {
 }
 
 export const inSet = (set: string, ...key: Field[]): Match => ({ kind: "in", key, set });
-export const within = (set: string, key: Field): Match => ({ kind: "within", key, set });
+export const within = (set: string, ...key: Field[]): Match => ({ kind: "within", key, set });
 export const is = (field: Field, value: number | bigint): Match => ({ kind: "is", field, value });
 export const oneOf = (field: Field, ...values: number[]): Match => ({ kind: "oneOf", field, values });
 export const atLeast = (field: Field, value: number): Match => ({ kind: "atLeast", field, value });

@@ -4,23 +4,12 @@ import { type Ipv4Address, type Ipv4Prefix, ipv4FromNumber, ipv4ToBytes, prefix4
 import { type Ipv6Address, ipv6ToBytes, isLinkLocal6, prefix6Bounds } from "../model/ipv6.ts";
 import { type MacAddress, macToBytes } from "../model/mac.ts";
 import { unreachable } from "../model/never.ts";
-import type { Rates, Share } from "../model/rates.ts";
+import type { Rates } from "../model/rates.ts";
 import { reasonTable } from "../model/reasons.ts";
 import type { HostService, IpBlock, Role, Uncheckable } from "../model/resources.ts";
-import type { Family } from "./ast.ts";
-import { guardTable } from "./guard.ts";
-
-/** An element and the set it belongs to, in the tables of the skeleton. */
-export interface PlacedElement {
-  readonly family: Family;
-  readonly set: string;
-  readonly key: Uint8Array;
-  /** End of the range, on sets of prefixes. */
-  readonly keyEnd?: Uint8Array;
-  readonly data?: Uint8Array;
-  /** The element's own token bucket, on sets that have them. */
-  readonly limit?: ElementLimit;
-}
+import type { Family, SetSpec, Table } from "./ast.ts";
+import { concatKey, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
+import { type PortPolicy, portPolicyElements } from "./policy-elements.ts";
 
 /** One of the addresses or prefixes of a port, and the MAC it goes with in ARP and ND. */
 export interface Source {
@@ -43,6 +32,8 @@ export interface PortBinding {
   readonly unchecked: readonly Uncheckable[];
   readonly observed: boolean;
   readonly rates: Rates;
+  /** Present when its flows must be judged. */
+  readonly policy?: Pick<PortPolicy, "families" | "connections">;
 }
 
 /** What the guard must know of a network whose members it guards. */
@@ -61,47 +52,10 @@ export interface NetworkFacts {
 /** Families whose birth tables must let an armed port pass. */
 const armedFamilies = ["bridge", "inet", "arp"] as const;
 
-const little = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
-
-/** Interface indexes and marks are numbers of the host: its own byte order. */
-export function hostU32(value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, little);
-  return bytes;
-}
-
-/** In sets of ranges nft compares everything in network order, marks too. */
-export function networkU32(value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value, false);
-  return bytes;
-}
-
-/** Fields of a concatenation each start on a 4-byte register (NFT_REG32). */
-export function concatKey(...parts: readonly Uint8Array[]): Uint8Array {
-  const key = new Uint8Array(parts.reduce((sum, part) => sum + ((part.length + 3) & ~3), 0));
-  let at = 0;
-  for (const part of parts) {
-    key.set(part, at);
-    at += (part.length + 3) & ~3;
-  }
-  return key;
-}
-
-/** The number at `offset` of a key, as the host writes it. */
-export function hostU32At(key: Uint8Array, offset: number): number {
-  return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(offset, little);
-}
-
-/** Milliseconds and nanoseconds are the kernel's business: a share is tokens a second and how many may be saved up. */
-export interface ElementLimit extends Share {
-  readonly unit: "packets" | "bytes";
-}
-
 type Place = (
   set: string,
   key: Uint8Array,
-  more?: { data?: Uint8Array; limit?: ElementLimit; keyEnd?: Uint8Array },
+  more?: Pick<PlacedElement, "data" | "limit" | "connections" | "keyEnd">,
 ) => void;
 
 function collector(): { readonly place: Place; readonly elements: PlacedElement[] } {
@@ -171,6 +125,8 @@ function placeShares(place: Place, port: Uint8Array, rates: Rates): void {
   for (const name of ["arp", "nd", "dhcp", "multicast", "syn"] as const)
     place(shareSets[name], port, { limit: { ...rates[name], unit: "packets" } });
   place("rate_bytes", port, { limit: { ...rates.bytes, unit: "bytes" } });
+  place("rate_to_packets", port, { limit: { ...rates.toGuestPackets, unit: "packets" } });
+  place("rate_to_bytes", port, { limit: { ...rates.toGuestBytes, unit: "bytes" } });
 }
 
 export function portElements(binding: PortBinding): readonly PlacedElement[] {
@@ -199,7 +155,15 @@ export function portElements(binding: PortBinding): readonly PlacedElement[] {
   for (const family of armedFamilies) elements.push({ family, set: "armed", key: port });
   if (binding.observed || binding.unchecked.includes("host"))
     elements.push({ family: "bridge", set: "host_open", key: port });
+  if (binding.policy !== undefined) elements.push(...portPolicyElements(policyOf(binding, binding.policy)));
   return once(elements);
+}
+
+function policyOf(
+  { ifindex, sources, observed, rates }: PortBinding,
+  own: NonNullable<PortBinding["policy"]>,
+): PortPolicy {
+  return { ...own, ifindex, observed, newFlows: rates.syn, sources: sources.map(({ what }) => what) };
 }
 
 /** Two sources may make the same element (one address with two MACs); the kernel wants it named once. */
@@ -274,33 +238,11 @@ export function suppressElement(network: number): PlacedElement {
   return { family: "netdev", set: "suppress", key: hostU32(network) };
 }
 
-/** The sets the agent fills, by table: everything else in them is not ours to leave there. */
-export const staticSets: readonly { readonly family: Family; readonly set: string }[] = [
-  ...guardTable.sets
-    .filter(({ use }) => use === "static" || use === "ranges" || use === "limited" || use === "limitedBytes")
-    .map(({ name }) => ({ family: "netdev", set: name }) as const),
-  ...armedFamilies.map((family) => ({ family, set: "armed" }) as const),
-  { family: "bridge", set: "host_open" },
-];
+const WISHED: readonly SetSpec["use"][] = ["static", "ranges", "limited", "limitedBytes", "connections"];
 
-/**
- * A number for every network, the same on every start: a digest of the name, moved on by one where two meet.
- * Never 0 (no mark) and never as small as a drop reason.
- */
-export function networkNumbers(names: readonly string[]): ReadonlyMap<string, number> {
-  const taken = new Set<number>();
-  const numbers = new Map<string, number>();
-  for (const name of [...names].sort()) {
-    let number = digest31(name);
-    while (taken.has(number)) number = ((number + 1) & 0x7fffffff) | 0x10000;
-    taken.add(number);
-    numbers.set(name, number);
-  }
-  return numbers;
-}
-
-function digest31(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash & 0x7fffffff) | 0x10000;
+/** The sets whose every element is wished for: anything else in them is not ours to leave there. */
+export function wishedSets(tables: readonly Table[]): readonly { readonly family: Family; readonly set: string }[] {
+  return tables.flatMap(({ family, sets }) =>
+    sets.filter(({ use }) => WISHED.includes(use)).map(({ name }) => ({ family, set: name })),
+  );
 }

@@ -67,6 +67,8 @@ const shares: readonly SetSpec[] = [
   { name: "rate_multicast", key: ["iif"], size: PORTS, use: "limited" },
   { name: "rate_syn", key: ["iif"], size: PORTS, use: "limited" },
   { name: "rate_bytes", key: ["iif"], size: PORTS, use: "limitedBytes" },
+  { name: "rate_to_packets", key: ["oif"], size: PORTS, use: "limited" },
+  { name: "rate_to_bytes", key: ["oif"], size: PORTS, use: "limitedBytes" },
 ];
 
 /** What the rules write themselves. */

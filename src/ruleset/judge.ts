@@ -3,7 +3,7 @@ import { unreachable } from "../model/never.ts";
 import { type Reason, reasonFromCode } from "../model/reasons.ts";
 import type { Chain, Field, Match, Rule, Statement, Table, Verdict } from "./ast.ts";
 import { fields } from "./ast.ts";
-import { concatKey, hostU32, hostU32At, type PlacedElement } from "./elements.ts";
+import { concatKey, hostU32, hostU32At, type PlacedElement } from "./element-bytes.ts";
 import { type Direction, type PacketView, viewPacket } from "./packet-view.ts";
 
 /** What the rules look at besides the frame. */
@@ -149,7 +149,7 @@ function holds(judgement: Judgement, match: Match): boolean {
     case "in":
       return look(judgement, match.set, match.key) !== undefined;
     case "within":
-      return look(judgement, match.set, [match.key]) !== undefined;
+      return look(judgement, match.set, match.key) !== undefined;
     case "is":
       return compare(packet, match.field, (value) => value === BigInt(match.value));
     case "oneOf":
@@ -168,7 +168,9 @@ function holds(judgement: Judgement, match: Match): boolean {
     case "toHost":
       return packet.destination !== undefined && world.isHost(packet.destination) === match.holds;
     case "startsWith":
-      throw new TypeError("interface names are for the birth tables, which look at no frame");
+    case "state":
+    case "labelled":
+      throw new TypeError("interface names and connections are for other tables than the guard of a port");
     default:
       return unreachable(match);
   }
@@ -204,6 +206,12 @@ function run(judgement: Judgement, statement: Statement): boolean {
     case "log":
       judgement.groups.push(statement.group);
       return true;
+    case "markAlso":
+    case "flowMarkFrom":
+    case "flowMark":
+    case "label":
+    case "untrack":
+      throw new TypeError("connections are for other tables than the guard of a port");
     case "count":
     case "learn":
     case "rate":

@@ -21,7 +21,13 @@ import {
 } from "./ast.ts";
 
 /** NFLOG groups: what the agent hears. Per network namespace, chosen away from the small numbers other programs use. */
-export const logGroups = { dhcp: 7067, dropsFromGuest: 7068, dropsToGuest: 7069, neighbours: 7070 } as const;
+export const logGroups = {
+  dhcp: 7067,
+  dropsFromGuest: 7068,
+  dropsToGuest: 7069,
+  neighbours: 7070,
+  policy: 7071,
+} as const;
 
 /** Packet mark of what the host's own responder puts on a port ("vfgd"). A guest's frame has it taken away before anything looks at it. */
 export const RESPONDER_MARK = 0x76_66_67_64;

@@ -3,6 +3,7 @@ import { unreachable } from "../model/never.ts";
 import {
   type Chain,
   type Field,
+  type FieldSpec,
   fields,
   type Match,
   type Rule,
@@ -13,6 +14,8 @@ import {
 } from "./ast.ts";
 
 const spell = (key: readonly Field[]): string => key.map((field) => fields[field].nft).join(" . ");
+const typeOf = (field: FieldSpec): string => field.declared ?? field.nft;
+const declare = (key: readonly Field[]): string => key.map((field) => typeOf(fields[field])).join(" . ");
 const hex = (value: number | bigint): string => `0x${value.toString(16)}`;
 
 function renderMatch(match: Match): string {
@@ -20,7 +23,7 @@ function renderMatch(match: Match): string {
     case "in":
       return `${spell(match.key)} @${match.set}`;
     case "within":
-      return `${fields[match.key].nft} @${match.set}`;
+      return `${spell(match.key)} @${match.set}`;
     case "is":
       return `${fields[match.field].nft} ${hex(match.value)}`;
     case "oneOf":
@@ -37,6 +40,10 @@ function renderMatch(match: Match): string {
       return `fib daddr type ${match.holds ? "" : "!= "}{ local, broadcast, anycast }`;
     case "startsWith":
       return `${fields[match.field].nft} "${match.prefix}*"`;
+    case "state":
+      return `ct state ${match.state}`;
+    case "labelled":
+      return `ct label ${match.label}`;
     default:
       return unreachable(match);
   }
@@ -56,8 +63,18 @@ function renderStatement(statement: Statement): string {
       return `log group ${statement.group}${statement.snaplen === undefined ? "" : ` snaplen ${statement.snaplen}`} queue-threshold 1`;
     case "mark":
       return `meta mark set ${hex(statement.value)}`;
+    case "markAlso":
+      return `meta mark set meta mark | ${hex(statement.value)}`;
     case "markFrom":
       return `meta mark set ${spell(statement.key)} map @${statement.map}`;
+    case "flowMarkFrom":
+      return `ct mark set ${spell(statement.key)} map @${statement.map}`;
+    case "flowMark":
+      return `ct mark set ${hex(statement.value)}`;
+    case "label":
+      return `ct label set ${statement.label}`;
+    case "untrack":
+      return "notrack";
     default:
       return unreachable(statement);
   }
@@ -89,6 +106,7 @@ function renderRule(rule: Rule): string {
 
 const USE: Record<SetSpec["use"], string> = {
   static: "",
+  notes: "",
   // Every element brings its own rate; this one only says of which kind they are.
   limited: " limit rate 1/second\n\t",
   limitedBytes: " limit rate 1 bytes/second\n\t",
@@ -99,10 +117,13 @@ const USE: Record<SetSpec["use"], string> = {
   // A neighbour entry of the guest may live as long as it is used, and longer (RFC 4861 section 7.3.2: a stale entry is used at once).
   learned: " flags dynamic,timeout; timeout 1d;",
   beats: " flags timeout; timeout 2s;",
+  briefly: " flags timeout; timeout 1m;",
+  // Every element brings its own number.
+  connections: " flags dynamic; ct count over 1\n\t",
 };
 
 function renderSet(set: SetSpec): string {
-  const type = `typeof ${spell(set.key)}${set.to === undefined ? "" : ` : ${spell([set.to])}`};`;
+  const type = `typeof ${declare(set.key)}${set.to === undefined ? "" : ` : ${declare([set.to])}`};`;
   return `\t${set.to === undefined ? "set" : "map"} ${set.name} { ${type} size ${set.size};${USE[set.use]} }\n`;
 }
 

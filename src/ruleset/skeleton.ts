@@ -3,12 +3,16 @@ import type { PortPrefix } from "../model/names.ts";
 import type { Table } from "./ast.ts";
 import { birthTables } from "./birth.ts";
 import { guardTable } from "./guard.ts";
+import { gateChains, policyChains } from "./policy.ts";
+import { gateSets, type PolicyFamily, policySets } from "./policy-sets.ts";
 import { renderTables } from "./render.ts";
 
 export interface Skeleton {
   /** Same in every family. Ends in a digest of the rules, so that another version of them is another table. */
   readonly table: string;
   readonly tables: readonly Table[];
+  /** Where the service policy is judged. */
+  readonly families: readonly PolicyFamily[];
   /** Sets and chains; hooks nothing. */
   readonly body: string;
   /** Base chains that close unarmed ports. */
@@ -25,9 +29,22 @@ function digest(text: string): string {
   return hash.toString(16).padStart(8, "0");
 }
 
-export function buildSkeleton(prefixes: readonly PortPrefix[]): Skeleton {
-  const tables = [guardTable, ...birthTables([...prefixes].sort())];
+/** Chains that others lead to stand first. */
+function withPolicy(table: Table, families: readonly PolicyFamily[]): Table {
+  const { family, sets, chains } = table;
+  const gate = family === "bridge" && families.length > 0;
+  const judges = families.find((one) => one === family);
+  return {
+    family,
+    sets: [...sets, ...(judges === undefined ? [] : policySets(judges)), ...(gate ? gateSets : [])],
+    chains: [...(judges === undefined ? [] : policyChains(judges)), ...(gate ? gateChains : []), ...chains],
+  };
+}
+
+/** @param families where the service policy is judged; without any a NIC that needs it is refused */
+export function buildSkeleton(prefixes: readonly PortPrefix[], families: readonly PolicyFamily[]): Skeleton {
+  const tables = [guardTable, ...birthTables([...prefixes].sort()).map((table) => withPolicy(table, families))];
   const draft = renderTables(tables, "draft");
   const table = tablePrefix + digest(draft.body + draft.hooks);
-  return { table, tables, ...renderTables(tables, table) };
+  return { table, tables, families, ...renderTables(tables, table) };
 }

@@ -1,5 +1,5 @@
 /** What may reach a guest: the chains behind `to_guest` (contract section 3). */
-import { accept, atLeast, type Chain, goTo, inSet, is, masked, oneOf, type Rule, when } from "./ast.ts";
+import { accept, atLeast, type Chain, goTo, inSet, is, masked, oneOf, type Rule, when, within } from "./ast.ts";
 import {
   BROADCAST,
   clean,
@@ -196,12 +196,17 @@ const byType: Rule["verdict"] = {
 export const toGuest: readonly Chain[] = [
   dropTo,
   ...[...toIp4, ...toIp6, ...toNd, ...toArp, ...answers].reverse(),
+  {
+    name: "to_over",
+    rules: [refuseTo("rate-bytes", within("rate_to_packets", "oif")), refuseTo("rate-packets")],
+  },
   { name: "to_other", rules: [refuseTo("vlan", VLAN), refuseTo("ethertype")] },
   {
     name: "to_guest",
     rules: [
       when([is("mark", RESPONDER_MARK)], goTo("to_responder")),
-      when([OWN_MAC], byType),
+      when([OWN_MAC, within("rate_to_packets", "oif"), within("rate_to_bytes", "oif")], byType),
+      when([OWN_MAC, oneOf("etherType", ...Object.values(ETHER_TYPE))], goTo("to_over")),
       when([OWN_MAC], goTo("to_other")),
       when([BROADCAST, is("etherType", ETHER_TYPE.arp)], goTo("to_arp")),
       when([BROADCAST, is("etherType", ETHER_TYPE.ip4), inSet("dhcp_servers", "oif")], goTo("to_dhcp_server")),

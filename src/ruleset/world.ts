@@ -1,20 +1,20 @@
 /** What the judge looks things up in: elements as they would be put into the kernel, and the host's own addresses. */
 import { ipv4ToBytes, ipv4ToNumber, parseIpv4 } from "../model/ipv4.ts";
 import { ipv6ToBytes, parseIpv6 } from "../model/ipv6.ts";
-import { hostU32At, networkU32, type PlacedElement } from "./elements.ts";
+import { hostU32At, networkU32, type PlacedElement } from "./element-bytes.ts";
 import type { World } from "./judge.ts";
 
 const textOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
 /** Range sets keep interface indexes and marks, which come first in every key, in network order. */
-export function rangeKey(key: Uint8Array): Uint8Array {
+function rangeKey(key: Uint8Array): Uint8Array {
   const turned = key.slice();
   turned.set(networkU32(hostU32At(key, 0)));
   return turned;
 }
 
 /** Field by field, each on its own 4-byte register: both bounds of every field must hold, and fields before the last are single values. */
-export function isWithin(key: Uint8Array, first: Uint8Array, last: Uint8Array): boolean {
+function isWithin(key: Uint8Array, first: Uint8Array, last: Uint8Array): boolean {
   const [text, from, to] = [textOf(key), textOf(first), textOf(last)];
   return key.length === first.length && text >= from && text <= to;
 }

@@ -69,6 +69,8 @@ function handlersOf(operations: Operations, version: string): Handlers {
     releaseLease: ({ params }) => operations.releaseLease(params.network, params.address),
     explain: ({ body: { target, direction, phrase, frames } }) =>
       operations.explain({ target, direction, ...given({ phrase, frames }) }),
+    explainFlow: ({ body }) => operations.explainFlow(body),
+    policyMatrix: ({ query }) => operations.policyMatrix(given(query)),
     openapi: () => openapi(version),
   };
 }

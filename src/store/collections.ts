@@ -17,14 +17,13 @@ import {
   parseObjectName,
 } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
+import type { GroupRule, GroupSpec, Peer, PortRange, Service } from "../model/policy.ts";
 import type { RateSettings, Share } from "../model/rates.ts";
 import {
   type Addressing,
   type AllowedPair,
   type Attachment,
   type DhcpLease,
-  type GroupRule,
-  type GroupSpec,
   type Guest,
   type GuestSpec,
   type HostService,
@@ -110,16 +109,26 @@ const addressing = variants<Addressing>({
     routes: list(fields<Addressing["routes"][number]>({ to: prefix4, via: address4 })),
   }),
 });
-const rule = fields<GroupRule>({
-  protocol: either<GroupRule["protocol"]>("a protocol", oneOf("tcp", "udp", "icmp", "icmpv6"), whole(0, 255)),
-  ports: optional(list(anyText)),
-  peer: either<GroupRule["peer"]>(
-    "a peer",
-    oneOf("any", "network"),
-    fields<{ readonly group: ObjectName }>({ group: objectName }),
-    fields<{ readonly prefix: string }>({ prefix: anyText }),
-  ),
+const range = fields<PortRange>({ first: whole(1, 65_535), last: whole(1, 65_535) });
+const service = either<Service>(
+  "a service",
+  fields<{ readonly kind: "any" }>({ kind: oneOf("any") }),
+  fields<Extract<Service, { readonly ports: unknown }>>({ kind: oneOf("tcp", "udp"), ports: list(range) }),
+  fields<Extract<Service, { readonly type?: number }>>({
+    kind: oneOf("icmp", "icmpv6"),
+    type: optional(whole(0, 255)),
+    code: optional(whole(0, 255)),
+  }),
+  fields<Extract<Service, { readonly number: number }>>({ kind: oneOf("protocol"), number: whole(0, 255) }),
+);
+const peer = variants<Peer>({
+  any: fields<Extract<Peer, { readonly kind: "any" }>>({ kind: oneOf("any") }),
+  network: fields<Extract<Peer, { readonly kind: "network" }>>({ kind: oneOf("network") }),
+  group: fields<Extract<Peer, { readonly kind: "group" }>>({ kind: oneOf("group"), group: objectName }),
+  prefix4: fields<Extract<Peer, { readonly kind: "prefix4" }>>({ kind: oneOf("prefix4"), prefix: prefix4 }),
+  prefix6: fields<Extract<Peer, { readonly kind: "prefix6" }>>({ kind: oneOf("prefix6"), prefix: prefix6 }),
 });
+const rule = fields<GroupRule>({ service, peer });
 const anyAddress = either<Ipv4Address | Ipv6Address>("an IP address", address4, address6);
 const ipBlock = variants<IpBlock>({
   address4: fields<Extract<IpBlock, { readonly kind: "address4" }>>({ kind: oneOf("address4"), address: address4 }),
@@ -137,6 +146,8 @@ const rates = fields<RateSettings>({
   syn: share,
   packets: share,
   bytes: share,
+  toGuestPackets: share,
+  toGuestBytes: share,
 });
 const nicSpec = fields<NicSpec>({
   network: objectName,
@@ -149,6 +160,7 @@ const nicSpec = fields<NicSpec>({
   unchecked: list(oneOf(...uncheckable)),
   mode: optional(mode),
   rates,
+  connections: optional(whole(1)),
   groups: list(objectName),
 });
 const claim = fields<ClaimRecord>({ guest: objectName, nic: whole(0) });
@@ -172,10 +184,12 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
     suppression: shape<boolean>("true or false", (value) => typeof value === "boolean"),
     mode,
     rates,
+    groups: list(objectName),
+    connections: whole(1),
     wiring,
     addressing,
   }),
-  group: fields<GroupSpec>({ ingress: list(rule), egress: list(rule) }),
+  group: fields<GroupSpec>({ ingress: list(rule), egress: optional(list(rule)) }),
   guest: fields<Guest>({
     name: objectName,
     spec: fields<GuestSpec>({ nics: list(nicSpec), hostname: optional(anyText) }),

@@ -2,6 +2,22 @@
 import type Database from "libsql";
 import { GuardError } from "../model/errors.ts";
 
+/** `CAST` reads a number up to its first other character, so that "8000-8100" gives both its ends. */
+const rulesOf = (direction: "ingress" | "egress"): string => `(
+  SELECT json_group_array(json_object(
+    'service', CASE
+      WHEN rule.value ->> '$.protocol' IN ('tcp', 'udp') THEN json_object('kind', rule.value ->> '$.protocol', 'ports',
+        (SELECT json_group_array(json_object('first', first, 'last', last)) FROM (
+          SELECT CAST(port.value AS INTEGER) AS first, CAST(substr(port.value, instr(port.value, '-') + 1) AS INTEGER) AS last
+            FROM json_each(rule.value, '$.ports') AS port ORDER BY first)))
+      WHEN rule.value ->> '$.protocol' IN ('icmp', 'icmpv6') THEN json_object('kind', rule.value ->> '$.protocol')
+      ELSE json_object('kind', 'protocol', 'number', rule.value ->> '$.protocol') END,
+    'peer', CASE
+      WHEN json_type(rule.value, '$.peer') = 'text' THEN json_object('kind', rule.value ->> '$.peer')
+      WHEN json_type(rule.value, '$.peer.group') = 'text' THEN json_object('kind', 'group', 'group', rule.value ->> '$.peer.group')
+      ELSE json_object('kind', 'prefix4', 'prefix', rule.value ->> '$.peer.prefix') END))
+    FROM json_each(entries.value, '$.${direction}') AS rule)`;
+
 const steps: readonly string[] = [
   `CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL, lease INTEGER) WITHOUT ROWID;
    CREATE TABLE head (revision INTEGER NOT NULL);
@@ -12,6 +28,10 @@ const steps: readonly string[] = [
    UPDATE entries SET value = json_set(value, '$.spec.nics', (SELECT json_group_array(json(
        json_patch('{"addresses":[],"allowedPairs":[],"roles":[],"unchecked":[],"rates":{}}', nic.value))) FROM json_each(entries.value, '$.spec.nics') AS nic))
      WHERE key LIKE 'guest/%';`,
+  // Rules of groups in the words of the service policy. An empty egress was what a file that named none became: everything out, as it was.
+  `UPDATE entries SET value = json_patch('{"groups":[],"connections":8192}', value) WHERE key LIKE 'network/%';
+   UPDATE entries SET value = json_object('ingress', ${rulesOf("ingress")}, 'egress', ${rulesOf("egress")}) WHERE key LIKE 'group/%';
+   UPDATE entries SET value = json_remove(value, '$.egress') WHERE key LIKE 'group/%' AND json_array_length(value, '$.egress') = 0;`,
 ];
 
 export const storeFormat = steps.length;

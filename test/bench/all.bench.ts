@@ -4,11 +4,18 @@ import { release } from "node:os";
 import { test } from "vitest";
 import { benchAttach } from "./attach.ts";
 import { benchDhcp } from "./dhcp.ts";
+import { benchFlood } from "./flood.ts";
 import { benchFrameCost } from "./frame-cost.ts";
 import type { BenchRow } from "./row.ts";
 import { benchStore } from "./store.ts";
 
-const suites = { "frame-cost": benchFrameCost, attach: benchAttach, dhcp: benchDhcp, store: benchStore };
+const suites = {
+  "frame-cost": benchFrameCost,
+  attach: benchAttach,
+  dhcp: benchDhcp,
+  store: benchStore,
+  flood: benchFlood,
+};
 
 test("benchmarks", async () => {
   const only = process.env["BENCH"];

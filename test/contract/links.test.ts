@@ -1,4 +1,5 @@
 /** What the agent relies on in rtnetlink: the memory double and the kernel give the same answers. */
+import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { BridgePortFlags, Link, LinkEvent, Links } from "../../src/kernel/links.ts";
 import { memoryLinks } from "../../src/kernel/links-memory.ts";
@@ -17,6 +18,12 @@ function bytesOf(text: string): Uint8Array {
   const address = parseIp(text);
   if (address === undefined) throw new TypeError(text);
   return isIpv6(address) ? ipv6ToBytes(address) : ipv4ToBytes(address);
+}
+
+/** Of the namespace this process is in; nothing where br_netfilter is not loaded, which must stay so. */
+function sysctl(what: string): string | undefined {
+  const file = `/proc/sys/net/bridge/bridge-nf-call-${what}`;
+  return existsSync(file) ? readFileSync(file, "utf8") : undefined;
 }
 
 interface World {
@@ -113,21 +120,55 @@ describe.each([
     for (let round = 0; round < 2; round += 1) {
       world.links.setMaster(ifindex, bridge.ifindex);
       world.links.setBridgePort(ifindex, flags);
-      world.links.addFdb({ ifindex, mac });
+      world.links.addFdb({ ifindex, mac, isSticky: true });
       world.links.setUp(ifindex, true);
     }
     expect(get(world, "vif2.0")).toMatchObject({ master: bridge.ifindex, up: true, bridgePort: flags });
-    expect(world.links.fdb(ifindex)).toEqual([{ ifindex, mac }]);
-    expect(world.links.fdb()).toContainEqual({ ifindex, mac });
+    expect(world.links.fdb(ifindex)).toEqual([{ ifindex, mac, isSticky: true }]);
+    expect(world.links.fdb()).toContainEqual({ ifindex, mac, isSticky: true });
+    world.links.addFdb({ ifindex, mac, isSticky: false });
+    expect(world.links.fdb(ifindex), "what may be moved is told apart").toEqual([{ ifindex, mac, isSticky: false }]);
     world.links.deleteFdb({ ifindex, mac: other });
     world.links.deleteFdb({ ifindex, mac });
     expect(world.links.fdb(ifindex)).toEqual([]);
-    world.links.addFdb({ ifindex, mac });
+    world.links.addFdb({ ifindex, mac, isSticky: true });
     world.links.setMaster(ifindex, 0);
     expect(get(world, "vif2.0").bridgePort).toBeUndefined();
     expect(world.links.fdb(ifindex), "leaving the bridge forgets the entry").toEqual([]);
     world.remove("vif2.0");
     world.remove("br1");
+    world.links.close();
+  });
+
+  test("a bridge calls netfilter for itself, IPv4 and IPv6 apart, and tells it", async () => {
+    const world = open();
+    world.add("br5", "bridge");
+    world.add("br6", "bridge");
+    world.add("vif5.0");
+    const off = { callIptables: false, callIp6tables: false };
+    const { ifindex, bridge } = get(world, "br5");
+    const port = get(world, "vif5.0");
+    expect([bridge, port.bridge]).toEqual([off, undefined]);
+    world.links.setUp(ifindex, true);
+    const events: LinkEvent[] = [];
+    const watch = world.links.watch((event) => events.push(event));
+    for (const callIptables of [true, false]) {
+      const wanted = { callIptables, callIp6tables: !callIptables };
+      for (let round = 0; round < 2; round += 1) world.links.setBridgeNetfilter(ifindex, wanted);
+      expect(get(world, "br5").bridge).toEqual(wanted);
+      expect(world.links.list().find((link) => link.ifindex === ifindex)?.bridge).toEqual(wanted);
+      const isTold = (event: LinkEvent): boolean =>
+        event.kind === "changed" &&
+        event.link.ifindex === ifindex &&
+        event.link.bridge?.callIptables === wanted.callIptables &&
+        event.link.bridge.callIp6tables === wanted.callIp6tables;
+      await expect.poll(() => events.some(isTold)).toBe(true);
+    }
+    expect(get(world, "br6").bridge, "another bridge").toEqual(off);
+    expect(() => world.links.setBridgeNetfilter(port.ifindex, off), "not a bridge").toThrow(GuardError);
+    for (const name of ["vif5.0", "br5", "br6"]) world.remove(name);
+    expect(() => world.links.setBridgeNetfilter(ifindex, off), "gone").toThrow(GuardError);
+    watch.close();
     world.links.close();
   });
 
@@ -146,6 +187,28 @@ describe.each([
     watch.close();
     world.links.close();
   });
+});
+
+test("a bridge's netfilter calls are its own: neither its other settings, nor another bridge, nor the sysctl change", () => {
+  const links = openLinks();
+  ipBatch([
+    "link add br3 type bridge forward_delay 700 mcast_snooping 0 nf_call_arptables 1",
+    "link add br4 type bridge",
+  ]);
+  const details = (name: string): string => command("ip", "-d", "-o", "link", "show", "dev", name);
+  const sysctls = (): readonly (string | undefined)[] => ["iptables", "ip6tables", "arptables"].map(sysctl);
+  const before = { br3: details("br3"), br4: details("br4"), sysctls: sysctls() };
+  expect(before.br3).toMatch(/nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 1/);
+  const { ifindex } = links.list().find(({ name }) => name === "br3") ?? { ifindex: 0 };
+  links.setBridgeNetfilter(ifindex, { callIptables: true, callIp6tables: true });
+  expect(details("br3")).toBe(
+    before.br3.replace("nf_call_iptables 0 nf_call_ip6tables 0", "nf_call_iptables 1 nf_call_ip6tables 1"),
+  );
+  expect({ br4: details("br4"), sysctls: sysctls() }).toEqual({ br4: before.br4, sysctls: before.sysctls });
+  links.setBridgeNetfilter(ifindex, { callIptables: false, callIp6tables: false });
+  expect(details("br3")).toBe(before.br3);
+  links.close();
+  ipBatch(["link del br3", "link del br4"]);
 });
 
 test("an event burst that overflows the socket is told as lost, and the watch goes on (ENOBUFS)", async () => {

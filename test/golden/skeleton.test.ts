@@ -22,12 +22,12 @@ function inNamespace(script: string, ...args: string[]): string {
 const prefixes = (...names: string[]) => names.flatMap((name) => parsePortPrefix(name) ?? []);
 
 const cases = [
-  { name: "one-prefix-of-ports-is-closed-from-birth", prefixes: prefixes("vif") },
-  { name: "several-prefixes-of-ports-are-closed-from-birth", prefixes: prefixes("vnet", "vif", "tap") },
-];
+  { name: "one-prefix-of-ports-is-closed-from-birth", prefixes: prefixes("vif"), families: ["inet"] },
+  { name: "several-prefixes-of-ports-are-closed-from-birth", prefixes: prefixes("vnet", "vif", "tap"), families: [] },
+] as const;
 
 describe.each(cases)("$name", (golden) => {
-  const skeleton = buildSkeleton(golden.prefixes);
+  const skeleton = buildSkeleton(golden.prefixes, golden.families);
 
   test("is the text that was reviewed", async () => {
     expect(golden.prefixes.length).toBeGreaterThan(0);
@@ -56,6 +56,7 @@ describe.each(cases)("$name", (golden) => {
 
 test("the same rules always carry the same table name, other rules another", () => {
   const [one, two] = cases;
-  expect(buildSkeleton(prefixes("tap", "vif", "vnet")).table).toBe(buildSkeleton(two?.prefixes ?? []).table);
-  expect(buildSkeleton(one?.prefixes ?? []).table).not.toBe(buildSkeleton(two?.prefixes ?? []).table);
+  const tables = [one, two].map(({ prefixes: own }) => buildSkeleton(own, []).table);
+  expect(buildSkeleton(prefixes("tap", "vif", "vnet"), []).table).toBe(tables[1]);
+  expect(new Set([...tables, buildSkeleton(one.prefixes, ["inet"]).table]).size).toBe(3);
 });

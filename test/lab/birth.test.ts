@@ -2,12 +2,10 @@
  * Closed from birth and without a gap (contract section 5, invariants I6, I7): a guest lies thousands of times a second while its port comes, is attached,
  * detached and comes again, and while the agent is killed, restarted and replaced. Not one frame gets anywhere.
  */
-import { execPath } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { arpRequest, udpTo } from "../../src/lab/attack.ts";
-import { builtFile } from "../../src/lab/built.ts";
-import { isAnswering, startAgent } from "../../src/lab/guarded.ts";
+import { startAgent } from "../../src/lab/guarded.ts";
 import type { GuestBox } from "../../src/lab/topology.ts";
 import { sendFrames } from "../../src/lab/trial.ts";
 import { watchBoxes } from "../support/barrage.ts";
@@ -15,10 +13,12 @@ import {
   addressByHand,
   eventually,
   type GuardedLab,
+  guardTables,
   guestAt,
   killAgent,
   pings,
   raiseGuardedLab,
+  startOtherAgent,
 } from "../support/guarded-lab.ts";
 import { contextOf, expectNoLeak, laySiege, PER_SECOND, type Siege, truthOf } from "../support/siege.ts";
 
@@ -118,19 +118,15 @@ describe("under a barrage of lies", () => {
 
   test("an agent with other rules takes over, and the first comes back", async () => {
     const { lab, agent } = guarded;
-    const tables = (): Promise<string> => lab.must("host", ["nft", "list", "tables"]);
-    const before = await tables();
-    const words = ["agent", "--state-dir", agent.stateDirectory, "--socket", agent.socket];
-    const prefixes = ["vif", "newer"].flatMap((prefix) => ["--port-prefix", prefix]);
+    const before = await guardTables(lab);
     const heard = await watchBoxes(lab, [liar.box]);
     for (const end of ["SIGKILL", "SIGTERM"] as const) {
       await killAgent(guarded.lab);
-      const newer = await lab.start("host", [execPath, builtFile("main.js"), ...words, ...prefixes], "newer.log");
-      expect(await eventually(async () => (await tables()) !== before && (await isAnswering(agent)))).toBe(true);
+      const newer = await startOtherAgent(lab, agent);
       await siege.barrage.more(PER_SECOND / 2);
       await newer.stop(end);
       await startAgent(lab);
-      expect(await eventually(async () => (await tables()) === before), "and back again").toBe(true);
+      expect(await guardTables(lab), "and back again").toEqual(before);
       await siege.barrage.more(PER_SECOND / 2);
     }
     expect(heard.leaks(siege.strange), "what is not for the guest").toEqual([]);

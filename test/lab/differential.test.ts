@@ -19,12 +19,10 @@ import { defaultRates, type Rates } from "../../src/model/rates.ts";
 import { reasonFromCode, reasonTable } from "../../src/model/reasons.ts";
 import { type IpBlock, uncheckable } from "../../src/model/resources.ts";
 import { toHex } from "../../src/packet/hex.ts";
+import { concatKey, hostU32, type PlacedElement } from "../../src/ruleset/element-bytes.ts";
 import {
-  concatKey,
-  hostU32,
   type NetworkFacts,
   networkElements,
-  type PlacedElement,
   type PortBinding,
   portElements,
   type Source,

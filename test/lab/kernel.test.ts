@@ -17,6 +17,7 @@ import { type Sniffer, sniff } from "../../src/lab/sniff.ts";
 import type { LabAgent } from "../../src/lab/state.ts";
 import { type Box, type GuestBox, HOST_BRIDGE } from "../../src/lab/topology.ts";
 import { openBench, sendFrames } from "../../src/lab/trial.ts";
+import { type PolicyShape, policyShapeCatalogue } from "../../src/model/capabilities.ts";
 import { toHex } from "../../src/packet/hex.ts";
 
 const own = process.pid.toString(36);
@@ -83,6 +84,7 @@ describe("a guarded host", () => {
       kernel: {
         release: string;
         shape: string;
+        policy: PolicyShape;
         capabilities: readonly { name: string; has: string; needed: boolean }[];
       };
     };
@@ -91,7 +93,10 @@ describe("a guarded host", () => {
     expect(kernel.capabilities.filter(({ needed, has }) => needed && has !== "yes")).toEqual([]);
     const text = await ask(agent, ["status"]);
     expect(text).toContain(`kernel: Linux ${release()}`);
-    expect(text).toMatch(/^shape: port-chains\nkernel has: netdev-ingress, netdev-egress, /m);
+    expect(text).toMatch(/^shape: port-chains\npolicy: .*\nkernel has: netdev-ingress, netdev-egress, /m);
+    const has = (name: string): boolean => kernel.capabilities.some((one) => one.name === name && one.has === "yes");
+    expect(kernel.policy).toBe(has("bridge-conntrack") ? "bridge" : "bridge-netfilter");
+    expect(text).toContain(`\npolicy: ${kernel.policy}: ${policyShapeCatalogue[kernel.policy]}\n`);
   });
 
   // One of every layer and drop reason: that each variant is stopped is for the whole table, on the kernel of ./selftest.

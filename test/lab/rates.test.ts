@@ -5,12 +5,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AttackContext, arpRequest, discover, ETHER, PROTOCOL, udpTo } from "../../src/lab/attack.ts";
-import { solicit } from "../../src/lab/attack6.ts";
+import { dhcp6Solicit, dhcp6To, frame6, solicit, udp6To } from "../../src/lab/attack6.ts";
 import { ethernet, ip4 } from "../../src/lab/forge.ts";
-import { ip6Of, syn } from "../../src/lab/forge6.ts";
+import { ip6Of, NEXT, syn, tcp6 } from "../../src/lab/forge6.ts";
 import { patience } from "../../src/lab/patience.ts";
 import { sniff } from "../../src/lab/sniff.ts";
-import type { GuestBox } from "../../src/lab/topology.ts";
+import { type GuestBox, globalOf } from "../../src/lab/topology.ts";
 import { sendFrames } from "../../src/lab/trial.ts";
 import { ipv4FromNumber, ipv4ToNumber, parseIpv4 } from "../../src/model/ipv4.ts";
 import { parseMac } from "../../src/model/mac.ts";
@@ -28,6 +28,7 @@ import {
 
 const own = process.pid.toString(36);
 const GROUP = parseIpv4("224.0.0.251");
+const GROUP6 = ip6Of("ff02::fb");
 const GROUP_MAC = parseMac("01:00:5e:00:00:fb");
 if (GROUP === undefined || GROUP_MAC === undefined) throw new TypeError("group");
 const PER_SECOND = 10;
@@ -42,6 +43,8 @@ interface Bucket {
   readonly reason: Reason;
   /** By number: which of the guests, whose shares differ. */
   readonly guest: number;
+  /** 4 where it is not said. */
+  readonly family?: 6;
   readonly frame: (context: AttackContext, n: number) => Uint8Array;
   /** Taken by the host itself, so that nobody else sees it. */
   readonly kept?: boolean;
@@ -56,6 +59,10 @@ const synTo = (c: AttackContext, n: number): Uint8Array =>
     ETHER.ip,
     ip4({ from: c.self.address, to: c.neighbour.address, protocol: PROTOCOL.tcp, id: n }, syn(40_000, 9, n)),
   );
+function syn6To(c: AttackContext, n: number): Uint8Array {
+  const ends = { from: globalOf(c.self), to: globalOf(c.neighbour) };
+  return frame6(c, c.neighbour.mac, { ...ends, next: NEXT.tcp }, tcp6(ends, 40_000, 9, n));
+}
 /** Machines nobody has, so that nobody answers for them. */
 const arpTo = (c: AttackContext, n: number): Uint8Array =>
   arpRequest(c, c.self, ipv4FromNumber((ipv4ToNumber(c.gateway.address) & 0xffff_ff00) + 20 + n));
@@ -66,6 +73,15 @@ const buckets: readonly Bucket[] = [
   { reason: "rate-dhcp", guest: 0, kept: true, frame: (c, n) => discover({ ...c, serial: n }) },
   { reason: "rate-multicast", guest: 0, frame: (c, n) => udpTo({ ...c, serial: n }, { to: GROUP, toMac: GROUP_MAC }) },
   { reason: "rate-syn", guest: 0, frame: synTo },
+  {
+    reason: "rate-dhcp",
+    guest: 0,
+    family: 6,
+    kept: true,
+    frame: (c, n) => dhcp6To({ ...c, serial: n }, dhcp6Solicit({ ...c, serial: n })),
+  },
+  { reason: "rate-multicast", guest: 0, family: 6, frame: (c, n) => udp6To({ ...c, serial: n }, { to: GROUP6 }) },
+  { reason: "rate-syn", guest: 0, family: 6, frame: syn6To },
   // The NIC's own setting, not the network's.
   { reason: "rate-arp", guest: 1, frame: arpTo, perSecond: 20, burst: 100 },
   { reason: "rate-packets", guest: 3, frame: (c, n) => udpTo({ ...c, serial: n }), perSecond: 40, burst: 120 },
@@ -77,7 +93,7 @@ describe("a port's shares", () => {
   beforeAll(async () => {
     const shares = ["arp", "nd", "dhcp", "multicast", "syn"].map((name) => `${name}: ${share}`).join(", ");
     guarded = await raiseGuardedLab(`rat${own}`, 4, {
-      network: [`rates: { ${shares} }`, "multicast: [224.0.0.251]", "suppression: false"],
+      network: [`rates: { ${shares} }`, "multicast: [224.0.0.251, 'ff02::fb']", "suppression: false"],
       nics: {
         guest2: "rates: { arp: { perSecond: 20, burst: 100 } }",
         guest4: "rates: { packets: { perSecond: 40, burst: 120 } }",
@@ -86,9 +102,10 @@ describe("a port's shares", () => {
       },
     });
     // Nobody may speak to a machine of the LAN whose answer has not named it.
-    const { address } = guarded.lab.topology.neighbour;
+    const { neighbour } = guarded.lab.topology;
     for (const { box } of guarded.guests)
-      expect(await eventually(() => pings(guarded.lab, box, address)), `control: ${box} reaches it`).toBe(true);
+      for (const address of [neighbour.address, globalOf(neighbour)])
+        expect(await eventually(() => pings(guarded.lab, box, address)), `control: ${box} reaches it`).toBe(true);
     await rest();
   });
   afterAll(() => guarded?.lab.down());
@@ -98,8 +115,8 @@ describe("a port's shares", () => {
     return { ...topology, self, victim: guestAt(guarded.guests, 2), serial: 1 };
   }
 
-  test.each(buckets.map((bucket, n) => ({ ...bucket, n })))(
-    "$reason of guest $guest",
+  test.each(buckets.map((bucket, n) => ({ family: 4, ...bucket, n })))(
+    "$reason of guest $guest by IPv$family",
     { timeout: patience(60_000) },
     async (bucket) => {
       const { reason, frame, kept = false, perSecond = PER_SECOND, burst = BURST } = bucket;

@@ -38,7 +38,15 @@ import { ipv4FromNumber } from "../../src/model/ipv4.ts";
 import { ipv6ToBytes, prefix6Bounds } from "../../src/model/ipv6.ts";
 import { BROADCAST_MAC } from "../../src/model/mac.ts";
 import type { Reason } from "../../src/model/reasons.ts";
-import { dropsOf, eventually, type GuardedLab, guestAt, moreThan, raiseGuardedLab } from "../support/guarded-lab.ts";
+import {
+  dropsOf,
+  eventually,
+  type GuardedLab,
+  guestAt,
+  moreThan,
+  pings,
+  raiseGuardedLab,
+} from "../support/guarded-lab.ts";
 
 const own = process.pid.toString(36);
 const EVERYBODY = ipv4FromNumber(0xffff_ffff);
@@ -194,5 +202,23 @@ describe("on its way to a guest", () => {
       await sendFrames(guarded.lab, from, [frame]);
       expect(await eventually(async () => at.has(frame, since), 3000), says).toBe(true);
     }
+  });
+
+  test("a machine of the LAN that speaks with the guest's MAC does not move it in the switch table (I5)", async () => {
+    const { lab } = guarded;
+    const fdb = (): Promise<string> => lab.must("host", ["bridge", "fdb", "show", "br", "br0"]);
+    const places = async (mac: string): Promise<readonly string[]> => [
+      ...new Set((await fdb()).split("\n").flatMap((line) => (line.startsWith(mac) ? [line.split(" ")[2] ?? ""] : []))),
+    ];
+    const stolen = arpRequest({ ...context, self: { ...context.self, mac: guest.mac } }, context.self, guest.address);
+    const known = arpRequest(context, context.self, guest.address);
+    const since = at.frames().length;
+    await sendFrames(lab, "neighbour", [stolen, known]);
+    expect(await eventually(async () => at.has(known, since)), "control: both have crossed the switch").toBe(true);
+    expect(await places(context.self.mac), "control: the switch learns where others are").toEqual(["eth0"]);
+    expect(await places(guest.mac)).toEqual([guest.port]);
+    expect(await pings(lab, guest.box, guarded.lab.topology.gateway.address), "and the guest is not cut off").toBe(
+      true,
+    );
   });
 });

@@ -3,7 +3,7 @@ import type { Frames, LoggedFrame } from "../../src/kernel/frames.ts";
 import type { Nft, NftChange } from "../../src/kernel/nft.ts";
 import { patience } from "../../src/lab/patience.ts";
 import type { Chain, Statement, Table } from "../../src/ruleset/ast.ts";
-import type { PlacedElement } from "../../src/ruleset/elements.ts";
+import type { PlacedElement } from "../../src/ruleset/element-bytes.ts";
 import { entryChains, guardTable } from "../../src/ruleset/guard.ts";
 import { logGroups } from "../../src/ruleset/parts.ts";
 import { renderTables } from "../../src/ruleset/render.ts";

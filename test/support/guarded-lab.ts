@@ -1,8 +1,11 @@
 /** Labs for tests of the whole guard: two or more guests with their addresses, behind the guard with a site of the test's own, or without any guard as the control. */
 import { readFile } from "node:fs/promises";
+import { execPath } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, connect } from "../../src/api/client.ts";
-import { attachGuest, startAgent, sumCounts } from "../../src/lab/guarded.ts";
+import { builtFile } from "../../src/lab/built.ts";
+import type { Running } from "../../src/lab/exec.ts";
+import { attachGuest, isAnswering, startAgent, sumCounts } from "../../src/lab/guarded.ts";
 import { patience } from "../../src/lab/patience.ts";
 import { addressGuest6, bridgeUnguarded, type Lab, raiseLab } from "../../src/lab/raise.ts";
 import type { LabAgent } from "../../src/lab/state.ts";
@@ -13,6 +16,8 @@ import type { Direction, Reason } from "../../src/model/reasons.ts";
 export interface SiteExtras {
   /** Lines of the network's spec. */
   readonly network?: readonly string[];
+  /** Groups as documents of their own, in place of the one that lets everything in, which every NIC carries that names none. */
+  readonly groups?: readonly string[];
   /** By guest, more fields of its one NIC in flow style: `mode: observe, rates: { arp: 5 }`. */
   readonly nics?: Readonly<Partial<Record<Box, string>>>;
 }
@@ -38,7 +43,11 @@ export function siteText(topology: Topology, extras: SiteExtras = {}): string {
     `  gateway6: ${GATEWAY6}`,
     "  wiring: { kind: bridged, bridge: br0, uplink: eth0 }",
     "  addressing: { kind: managed, macScheme: ip }",
+    ...(extras.groups === undefined ? ["  groups: [open]"] : []),
     ...(extras.network ?? []).map((line) => `  ${line}`),
+    ...(extras.groups ?? ["kind: group\nname: open\nspec: { ingress: [{ protocol: any, from: any }] }"]).flatMap(
+      (text) => ["---", text],
+    ),
   ];
   const declared = guests.flatMap(({ box, address }) => {
     const more = extras.nics?.[box];
@@ -147,6 +156,36 @@ export async function killAgent(lab: Lab): Promise<void> {
     return status === "" || / Z /.test(status);
   };
   if (!(await eventually(isGone))) throw new Error(`agent ${pid} does not end`);
+}
+
+/** The tables of the guard that the kernel holds; another version of the rules has other ones. */
+export async function guardTables(lab: Lab): Promise<readonly string[]> {
+  const lines = (await lab.must("host", ["nft", "list", "tables"])).split("\n");
+  return lines.filter((line) => line.includes(" vifguard_")).sort();
+}
+
+/** Elements of one of the guard's sets, as nft lists them. */
+export async function listSet(lab: Lab, set: string): Promise<string> {
+  const [, , table = ""] = (await guardTables(lab)).find((line) => line.includes(" netdev "))?.split(" ") ?? [];
+  return lab.must("host", ["nft", "list", "set", "netdev", table, set]);
+}
+
+/** Whether the guard keeps questions on the port now: an element that lapses by itself. */
+export const keepsQuestions = async (lab: Lab): Promise<boolean> =>
+  (await listSet(lab, "suppress")).includes("expires");
+
+/** An agent with other rules, because it guards one prefix more; returns when it has taken over. @throws Error when it does not */
+export async function startOtherAgent(lab: Lab, agent: LabAgent): Promise<Running> {
+  const before = await guardTables(lab);
+  const words = ["--state-dir", agent.stateDirectory, "--socket", agent.socket];
+  const prefixes = ["--port-prefix", "vif", "--port-prefix", "newer"];
+  const other = await lab.start("host", [execPath, builtFile("main.js"), "agent", ...words, ...prefixes], "newer.log");
+  const isOther = async (): Promise<boolean> => {
+    const now = await guardTables(lab);
+    return now.length === before.length && now.every((line) => !before.includes(line)) && isAnswering(agent);
+  };
+  if (!(await eventually(isOther, 20_000))) throw new Error("the other agent does not take over");
+  return other;
 }
 
 /** Whether it comes true in time; asked once more at the end. */

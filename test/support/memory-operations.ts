@@ -1,4 +1,5 @@
 /** Operations over a small fixed site, for tests of what stands between the agent and its callers. */
+import { loadSite } from "../../src/config/load.ts";
 import { GuardError } from "../../src/model/errors.ts";
 import type {
   DropEvent,
@@ -10,6 +11,10 @@ import type {
   StatusView,
 } from "../../src/model/operations.ts";
 import type { Direction } from "../../src/model/reasons.ts";
+import { policyMatrix } from "../../src/plan/policy-matrix.ts";
+import { siteMembers } from "../../src/plan/policy-members.ts";
+import { explainFlow } from "../../src/plan/policy-question.ts";
+import { freshSite } from "../../src/plan/site.ts";
 
 const SINCE = 1_700_000_000_000;
 
@@ -33,8 +38,16 @@ const guest: ObjectView = {
   spec: { nics: [{ network: "lan0" }] },
   status: {
     nics: [
-      { network: "lan0", mac: port.mac, addresses4: port.addresses4, port: "vif1.0", state: "applied", lease: null },
+      {
+        network: "lan0",
+        mac: port.mac,
+        addresses4: port.addresses4,
+        port: "vif1.0",
+        state: "applied",
+        lease: null,
+      },
     ],
+    policy: [{ nic: 0, groups: ["web"], rules: ["in: tcp 80 from anyone (group web)", "out: everything"] }],
   },
 };
 const lease: LeaseView = {
@@ -73,6 +86,41 @@ const explanation = (frame: string, direction: Direction): ExplanationView => ({
   hex: "00",
 });
 
+/** The policy is pure: what is asked of it is answered in earnest. */
+const members = siteMembers(
+  freshSite(
+    loadSite(
+      `kind: network
+name: lan0
+spec:
+  prefix4: 203.0.113.0/24
+  gateway4: 203.0.113.1
+  range4: [203.0.113.10-203.0.113.99]
+  wiring: { kind: bridged, bridge: br0 }
+  addressing: { kind: managed, macScheme: ip }
+---
+kind: group
+name: web
+spec: { ingress: [{ protocol: tcp, ports: [80], from: any }] }
+---
+kind: group
+name: db
+spec: { ingress: [{ protocol: tcp, ports: [5432], from: { group: web } }], egress: [] }
+---
+kind: guest
+name: web1
+spec: { nics: [{ network: lan0, groups: [web] }] }
+---
+kind: guest
+name: db1
+spec: { nics: [{ network: lan0, groups: [db] }] }
+`,
+      "site.yaml",
+    ),
+    (count) => new Uint8Array(count),
+  ),
+);
+
 const status: StatusView = {
   host: "h1",
   version: "0.0.0",
@@ -89,10 +137,12 @@ const status: StatusView = {
     nft: "nftables v1.0.6",
     guard: "netdev",
     shape: "port-chains",
+    policy: "bridge-netfilter",
     capabilities: [
-      { name: "netdev-egress", has: "yes", needed: true, says: "chains where frames leave by a port" },
-      { name: "port-lock", has: "untested", needed: true, says: "bridge ports that are locked" },
-      { name: "prefix-devices", has: "no", needed: false, says: "chains by beginning of name" },
+      { name: "netdev-egress", has: "yes", needed: true, policy: false, says: "chains where frames leave by a port" },
+      { name: "port-lock", has: "untested", needed: true, policy: false, says: "bridge ports that are locked" },
+      { name: "prefix-devices", has: "no", needed: false, policy: false, says: "chains by beginning of name" },
+      { name: "bridge-conntrack", has: "no", needed: false, policy: true, says: "connection tracking in the bridge" },
     ],
   },
   store: { kind: "memory", revision: 7 },
@@ -153,6 +203,8 @@ export function memoryOperations(): Operations & { readonly calls: string[] } {
       if (address !== lease.address) throw missing("lease", `${network}/${address}`);
       return { ...lease, state: "released" };
     },
+    explainFlow: async (question) => explainFlow(members, question),
+    policyMatrix: async (filter) => policyMatrix(members, filter),
     explain: async ({ target, direction, phrase, frames }) => {
       if (target !== "web1" && target !== "vif1.0") throw missing("guest", target);
       const asked = phrase === undefined ? (frames ?? []) : [phrase];

@@ -1,7 +1,4 @@
 /** What would become of a frame, and why: asked of the agent, or of a site file alone. */
-import { randomFillSync } from "node:crypto";
-import { checkSite } from "../../config/check.ts";
-import { loadSite } from "../../config/load.ts";
 import { GuardError } from "../../model/errors.ts";
 import type { ExplainAnswer, ExplainQuestion, ExplanationView } from "../../model/operations.ts";
 import { toHex } from "../../packet/hex.ts";
@@ -10,8 +7,10 @@ import { type PhraseForm, phraseClauses, phraseForms, phraseWords } from "../../
 import { explainOffline } from "../../plan/explain-offline.ts";
 import { clientFor } from "../agent-client.ts";
 import type { Command, Input, Io } from "../command.ts";
+import { explainTheFlow, flowDetails } from "../explain-flow.ts";
 import { type Column, clean, type Format, formatOf, show, table } from "../output.ts";
 import { withProgress } from "../progress.ts";
+import { drawRandom, offlineOption, readSite } from "../site-files.ts";
 
 /** So many frames travel at once: the agent answers other callers in between. */
 const AT_ONCE = 500;
@@ -19,12 +18,8 @@ const AT_ONCE = 500;
 type Ask = (question: ExplainQuestion) => Promise<ExplainAnswer>;
 
 async function offline(paths: readonly string[], io: Io): Promise<Ask> {
-  const files = await Promise.all(
-    paths.map(async (path) => ({ path: path === "-" ? "standard input" : path, text: await io.readFile(path) })),
-  );
-  const resources = files.flatMap(({ path, text }) => [...loadSite(text, path)]);
-  checkSite(resources, { networks: new Map(), groups: new Map() });
-  return async (question) => explainOffline(resources, question, (count) => randomFillSync(new Uint8Array(count)));
+  const resources = await readSite(paths, io);
+  return async (question) => explainOffline(resources, question, drawRandom);
 }
 
 async function capturedFrames(path: string, io: Io): Promise<readonly string[]> {
@@ -122,13 +117,15 @@ const details = [
   formLines(phraseClauses).trimEnd(),
   "words:",
   ...phraseWords.map(([word, text]) => `  ${word.padEnd(8)}  ${text}`),
+  "",
+  flowDetails,
 ].join("\n");
 
 const wantedFormat = (input: Input): Format => (input.flag("json") ? "json" : formatOf(input));
 
 export const explainCommand: Command = {
   name: "explain",
-  summary: "what would become of a frame, by which line of the guard, and why",
+  summary: "what would become of a frame or a flow, by which line of the guard, and why",
   details,
   arguments: [
     { name: "TARGET", text: "a port, or GUEST, or GUEST/NIC (counted from 0)", required: true },
@@ -136,15 +133,14 @@ export const explainCommand: Command = {
   ],
   options: {
     to: { type: "boolean", text: "the frame comes to the guest; without it the guest sends it" },
+    from: {
+      type: "string",
+      value: "END",
+      text: "who opens a flow to what follows --to: a guest, GUEST/NIC or an address",
+    },
     hex: { type: "string", value: "HEX", text: "a whole frame, byte by byte, instead of a phrase" },
     pcap: { type: "string", value: "FILE", text: "every frame of a capture, one line each; - reads standard input" },
-    file: {
-      type: "string",
-      short: "f",
-      value: "FILE",
-      multiple: true,
-      text: "ask this site file, not the agent: needs neither agent nor root",
-    },
+    file: offlineOption,
     json: { type: "boolean", text: "the same as -o json" },
   },
   examples: [
@@ -153,9 +149,12 @@ export const explainCommand: Command = {
     "vifguard explain web1/0 --to ping own from gateway",
     "tcpdump -i vif1.0 -Q in -c 100 -w - | vifguard explain vif1.0 --pcap -",
     "vifguard explain web1 -f site.yaml dhcp discover",
+    "vifguard explain --from web1 --to db1:5432/tcp",
   ],
   run: async (input, io) => {
     const format = wantedFormat(input);
+    const from = input.option("from");
+    if (from !== undefined) return explainTheFlow(input, io, from, format);
     const files = input.options("file");
     const what = await whatIsAsked(input, io);
     const ask: Ask = files.length > 0 ? await offline(files, io) : (question) => clientFor(input, io).explain(question);

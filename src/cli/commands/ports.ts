@@ -1,4 +1,5 @@
 /** Ports: given to guests, taken back, and how they are. */
+import { policyShapeCatalogue } from "../../model/capabilities.ts";
 import { GuardError } from "../../model/errors.ts";
 import type { PortView, StatusView } from "../../model/operations.ts";
 import { clientFor } from "../agent-client.ts";
@@ -77,10 +78,12 @@ export const detachCommand: Command = {
   },
 };
 
-/** What is there but neither found nor needed is no news; the agent does not run without what it needs. */
+/** What is neither found nor needed is no news; the agent does not run without what it needs. */
 function capabilityLines(all: StatusView["kernel"]["capabilities"]): Readonly<Record<string, readonly string[]>> {
   const named = (has: (typeof all)[number]["has"]): readonly string[] =>
-    all.filter((one) => one.has === has).map(({ name, needed }) => (needed ? name : `${name} (not used)`));
+    all
+      .filter((one) => one.has === has)
+      .map(({ name, needed, policy }) => (needed || policy ? name : `${name} (not used)`));
   return { "kernel has": named("yes"), "kernel has not": named("no"), "read back at attach": named("untested") };
 }
 
@@ -97,6 +100,7 @@ function statusText(status: StatusView): string {
     guard: kernel.guard,
     kernel: `Linux ${kernel.release}, ${kernel.nft}`,
     shape: kernel.shape,
+    policy: `${kernel.policy}: ${policyShapeCatalogue[kernel.policy]}`,
     ...capabilityLines(kernel.capabilities),
     store: `${store.kind}, revision ${store.revision}`,
     "closed by name": portPrefixes.map((prefix) => `${prefix}*`),

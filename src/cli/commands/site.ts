@@ -5,6 +5,7 @@ import { clientFor } from "../agent-client.ts";
 import type { Command, Input, Io } from "../command.ts";
 import { type Column, clean, formatOf, sections, show, table } from "../output.ts";
 import { withProgress } from "../progress.ts";
+import { readSiteTexts } from "../site-files.ts";
 
 const kindWords = ["networks", "groups", "guests", "network", "group", "guest"] as const;
 
@@ -30,9 +31,7 @@ function changeLines(changes: readonly ChangeView[]): string {
 async function send(input: Input, io: Io, dryRun: boolean): Promise<number> {
   const format = formatOf(input);
   const paths = input.options("file");
-  const files = await Promise.all(
-    paths.map(async (path) => ({ path: path === "-" ? "standard input" : path, text: await io.readFile(path) })),
-  );
+  const files = await readSiteTexts(paths, io);
   const changes = await withProgress(
     io,
     dryRun ? "planning" : "applying",

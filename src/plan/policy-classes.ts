@@ -1,0 +1,257 @@
+/**
+ * The site's security groups as the kernel asks for them: every address has a class (one distinct set of groups), and what a class may open, or have opened, towards
+ * anybody, towards another class and towards a range of addresses is one numbered set of services.
+ */
+import { ipBlockText } from "../model/ip-block.ts";
+import { type Ipv4Prefix, prefix4Bounds } from "../model/ipv4.ts";
+import { type Ipv6Prefix, prefix6Bounds } from "../model/ipv6.ts";
+import type { ObjectName } from "../model/names.ts";
+import type { GroupRule, Service } from "../model/policy.ts";
+import type { IpBlock, NetworkSpec } from "../model/resources.ts";
+import { stableNumbers } from "../ruleset/element-bytes.ts";
+import type { ClassMember, PolicyFacts, RangeRule, SideFacts } from "../ruleset/policy-elements.ts";
+import { isEmptySet, type ServiceSet, serviceSetOf, serviceSetText } from "../ruleset/service-set.ts";
+import type { SiteView } from "./desired.ts";
+import { groupsOf, isOpen, policyOf } from "./policy.ts";
+import { nicsOf, sourcesOf } from "./sources.ts";
+
+type Side = "ingress" | "egress";
+
+const EVERYTHING_TO_ANYBODY: readonly GroupRule[] = [{ service: { kind: "any" }, peer: { kind: "any" } }];
+
+/** The rules of all groups of a class together. */
+function rulesOf(groups: readonly ObjectName[], side: Side, site: SiteView): readonly GroupRule[] {
+  const { ingress, egress } = policyOf(groups, site.groups);
+  if (side === "ingress") return ingress.map(({ rule }) => rule);
+  return egress.kind === "everything" ? EVERYTHING_TO_ANYBODY : egress.rules.map(({ rule }) => rule);
+}
+
+interface PolicyClass {
+  readonly groups: readonly ObjectName[];
+  /** Whose prefixes "the own network" means; empty where no rule says so. */
+  readonly networks: readonly ObjectName[];
+}
+
+interface Holder {
+  readonly what: IpBlock;
+  readonly groups: Set<ObjectName>;
+  readonly networks: Set<ObjectName>;
+  isKnown: boolean;
+}
+
+/** Groups that some rule names as the other end. */
+function namedGroups(site: SiteView): ReadonlySet<ObjectName> {
+  const named = new Set<ObjectName>();
+  for (const { ingress, egress } of site.groups.values())
+    for (const { peer } of [...ingress, ...(egress ?? [])]) if (peer.kind === "group") named.add(peer.group);
+  return named;
+}
+
+/** An address that several NICs may have counts with the groups of all of them. Open NICs that no rule speaks of need no class. */
+function holders(site: SiteView): readonly Holder[] {
+  const named = namedGroups(site);
+  const found = new Map<string, Holder>();
+  for (const nic of [...site.guests.values()].flatMap(nicsOf)) {
+    const network = site.networks.get(nic.identity.network);
+    if (network === undefined) continue;
+    const groups = groupsOf(nic.spec, network);
+    const isKnown = !isOpen(policyOf(groups, site.groups)) || groups.some((group) => named.has(group));
+    for (const { what } of sourcesOf(nic, network)) {
+      const holder = holderOf(found, what);
+      for (const group of groups) holder.groups.add(group);
+      holder.networks.add(nic.identity.network);
+      holder.isKnown ||= isKnown;
+    }
+  }
+  return [...found.values()].filter((holder) => holder.isKnown);
+}
+
+function holderOf(found: Map<string, Holder>, what: IpBlock): Holder {
+  const text = ipBlockText(what);
+  const holder = found.get(text) ?? { what, groups: new Set(), networks: new Set(), isKnown: false };
+  found.set(text, holder);
+  return holder;
+}
+
+function classOf({ groups, networks }: Holder, site: SiteView): PolicyClass {
+  const names = [...groups].sort();
+  const speaksOfOwn = (["ingress", "egress"] as const).some((side) =>
+    rulesOf(names, side, site).some(({ peer }) => peer.kind === "network"),
+  );
+  return { groups: names, networks: speaksOfOwn ? [...networks].sort() : [] };
+}
+
+const classText = ({ groups, networks }: PolicyClass): string => `${groups.join(",")}@${networks.join(",")}`;
+
+/** Numbers of sets of services, handed out while rules are gathered. 1 is everything. */
+interface Catalogue {
+  note(services: readonly Service[]): string | undefined;
+  numbered(): ReadonlyMap<string, { readonly number: number; readonly set: ServiceSet }>;
+}
+
+function createCatalogue(): Catalogue {
+  const sets = new Map<string, ServiceSet>();
+  return {
+    note: (services) => {
+      const set = serviceSetOf(services);
+      if (isEmptySet(set)) return undefined;
+      const text = serviceSetText(set);
+      sets.set(text, set);
+      return text;
+    },
+    numbered: () => {
+      const numbers = stableNumbers([...sets.keys()]);
+      return new Map(
+        [...sets].map(([text, set]) => [text, { set, number: set.everything ? 1 : (numbers.get(text) ?? 0) }]),
+      );
+    },
+  };
+}
+
+/** A range of addresses of one family, as numbers. */
+interface Stretch {
+  readonly family: 4 | 6;
+  readonly first: bigint;
+  readonly last: bigint;
+  readonly service: Service;
+}
+
+const toNumber = (bytes: Uint8Array): bigint => bytes.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
+
+function toBytes(value: bigint, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let rest = value;
+  for (let at = length - 1; at >= 0; at -= 1) {
+    bytes[at] = Number(rest & 255n);
+    rest >>= 8n;
+  }
+  return bytes;
+}
+
+function stretch4(prefix: Ipv4Prefix, service: Service): Stretch {
+  const { first, last } = prefix4Bounds(prefix);
+  return { family: 4, first: BigInt(first), last: BigInt(last), service };
+}
+
+function stretch6(prefix: Ipv6Prefix, service: Service): Stretch {
+  const { first, last } = prefix6Bounds(prefix);
+  return { family: 6, first: toNumber(first), last: toNumber(last), service };
+}
+
+/** fe80::/10: every network has them (RFC 4291 section 2.5.6). */
+const linkLocal = (service: Service): Stretch => ({
+  family: 6,
+  first: 0xfe80n << 112n,
+  last: (0xfec0n << 112n) - 1n,
+  service,
+});
+
+function stretchesOf({ service, peer }: GroupRule, networks: readonly NetworkSpec[]): readonly Stretch[] {
+  if (peer.kind === "prefix4") return [stretch4(peer.prefix, service)];
+  if (peer.kind === "prefix6") return [stretch6(peer.prefix, service)];
+  if (peer.kind !== "network") return [];
+  return networks.flatMap(({ prefix4, prefix6 }) => [
+    stretch4(prefix4, service),
+    ...(prefix6 === undefined ? [] : [stretch6(prefix6, service), linkLocal(service)]),
+  ]);
+}
+
+interface Segment {
+  readonly family: 4 | 6;
+  readonly first: bigint;
+  readonly last: bigint;
+  readonly services: readonly Service[];
+}
+
+/** Prefixes that meet are cut at each other's edges: the kernel's maps of ranges take no overlap, and rules add up. */
+function segmentsOf(stretches: readonly Stretch[], family: 4 | 6): readonly Segment[] {
+  const own = stretches.filter((stretch) => stretch.family === family);
+  const edges = [...new Set(own.flatMap(({ first, last }) => [first, last + 1n]))].sort((a, b) => (a < b ? -1 : 1));
+  return edges.slice(0, -1).flatMap((first, n) => {
+    const last = (edges[n + 1] ?? first) - 1n;
+    const services = own.filter((stretch) => stretch.first <= first && last <= stretch.last).map((s) => s.service);
+    return services.length === 0 ? [] : [{ family, first, last, services }];
+  });
+}
+
+/** Rules of one side while sets of services are still known by their texts. */
+interface Draft {
+  readonly any: { readonly judged: string; readonly services: string }[];
+  readonly pairs: { readonly judged: string; readonly peer: string; readonly services: string }[];
+  readonly ranges: (Omit<RangeRule, "judged" | "services"> & { readonly judged: string; readonly services: string })[];
+}
+
+const servicesFor = (rules: readonly GroupRule[], matches: (rule: GroupRule) => boolean): readonly Service[] =>
+  rules.filter(matches).map(({ service }) => service);
+
+function draftOf(side: Side, classes: ReadonlyMap<string, PolicyClass>, site: SiteView, catalogue: Catalogue): Draft {
+  const draft: Draft = { any: [], pairs: [], ranges: [] };
+  for (const [judged, { groups, networks }] of classes) {
+    const rules = rulesOf(groups, side, site);
+    const toAnybody = catalogue.note(servicesFor(rules, ({ peer }) => peer.kind === "any"));
+    if (toAnybody !== undefined) draft.any.push({ judged, services: toAnybody });
+    if (toAnybody === "*") continue;
+    draft.pairs.push(...pairsOf(judged, rules, classes, catalogue));
+    const own = networks.flatMap((name) => site.networks.get(name) ?? []);
+    const stretches = rules.flatMap((rule) => stretchesOf(rule, own));
+    draft.ranges.push(...rangesOf(judged, stretches, catalogue));
+  }
+  return draft;
+}
+
+function rangesOf(judged: string, stretches: readonly Stretch[], catalogue: Catalogue): Draft["ranges"] {
+  return ([4, 6] as const).flatMap((family) =>
+    segmentsOf(stretches, family).flatMap(({ first, last, services }) => {
+      const text = catalogue.note(services);
+      const [from, to] = [first, last].map((edge) => toBytes(edge, family === 4 ? 4 : 16));
+      if (text === undefined || from === undefined || to === undefined) return [];
+      return [{ judged, family, first: from, last: to, services: text }];
+    }),
+  );
+}
+
+function pairsOf(
+  judged: string,
+  rules: readonly GroupRule[],
+  classes: ReadonlyMap<string, PolicyClass>,
+  catalogue: Catalogue,
+): Draft["pairs"] {
+  const named = new Set(rules.flatMap(({ peer }) => (peer.kind === "group" ? peer.group : [])));
+  if (named.size === 0) return [];
+  return [...classes].flatMap(([peer, { groups }]) => {
+    if (!groups.some((group) => named.has(group))) return [];
+    const services = catalogue.note(
+      servicesFor(
+        rules,
+        (rule) => rule.peer.kind === "any" || (rule.peer.kind === "group" && groups.includes(rule.peer.group)),
+      ),
+    );
+    return services === undefined ? [] : [{ judged, peer, services }];
+  });
+}
+
+export function policyFacts(site: SiteView): PolicyFacts {
+  const held = holders(site).map((holder) => ({ what: holder.what, policyClass: classOf(holder, site) }));
+  const classes = new Map(held.map(({ policyClass }) => [classText(policyClass), policyClass]));
+  const numbers = stableNumbers([...classes.keys()]);
+  const numberOf = (text: string): number => numbers.get(text) ?? 0;
+  const members = held.map(
+    ({ what, policyClass }): ClassMember => ({ what, policyClass: numberOf(classText(policyClass)) }),
+  );
+  const catalogue = createCatalogue();
+  const drafts = { out: draftOf("egress", classes, site, catalogue), in: draftOf("ingress", classes, site, catalogue) };
+  const numbered = catalogue.numbered();
+  const finish = ({ any, pairs, ranges }: Draft): SideFacts => {
+    const services = (text: string): number => numbered.get(text)?.number ?? 0;
+    return {
+      any: any.map((rule) => ({ judged: numberOf(rule.judged), services: services(rule.services) })),
+      pairs: pairs.map((rule) => ({
+        judged: numberOf(rule.judged),
+        peer: numberOf(rule.peer),
+        services: services(rule.services),
+      })),
+      ranges: ranges.map((rule) => ({ ...rule, judged: numberOf(rule.judged), services: services(rule.services) })),
+    };
+  };
+  return { members, out: finish(drafts.out), in: finish(drafts.in), services: [...numbered.values()] };
+}

@@ -1,0 +1,127 @@
+/** Flows the kernel knows, judged by the same numbers that its rules look up: which of them security groups do not allow any more. */
+import { isIpv6 } from "../model/ip-block.ts";
+import { type Ipv4Address, ipv4ToBytes, prefix4Contains } from "../model/ipv4.ts";
+import { type Ipv6Address, ipv6ToBytes, prefix6Contains } from "../model/ipv6.ts";
+import type { IpBlock } from "../model/resources.ts";
+import type { PolicyFacts, RangeRule, SideFacts } from "../ruleset/policy-elements.ts";
+import { EPHEMERAL } from "../ruleset/policy-parts.ts";
+import { holdsService, type ServiceSet } from "../ruleset/service-set.ts";
+import type { HostWish } from "./host.ts";
+
+type Address = Ipv4Address | Ipv6Address;
+
+/** A connection by what it was opened with. */
+export interface OpenedFlow {
+  readonly from: Address;
+  readonly to: Address;
+  readonly protocol: number;
+  /** Port, or type and code of ICMP as one number; undefined for protocols that have neither. */
+  readonly service: number | undefined;
+}
+
+export function blockHolds(block: IpBlock, address: Address): boolean {
+  switch (block.kind) {
+    case "address4":
+    case "address6":
+      return block.address === address;
+    case "prefix4":
+      return !isIpv6(address) && prefix4Contains(block.prefix, address);
+    default:
+      return isIpv6(address) && prefix6Contains(block.prefix, address);
+  }
+}
+
+/** Single addresses at once, prefixes one after the other: few NICs have them. */
+function finder<T>(
+  entries: readonly { readonly what: IpBlock; readonly value: T }[],
+): (address: Address) => T | undefined {
+  const single = new Map<string, T>();
+  const wide: { readonly what: IpBlock; readonly value: T }[] = [];
+  for (const { what, value } of entries) {
+    if ("address" in what) single.set(what.address, value);
+    else wide.push({ what, value });
+  }
+  return (address) => single.get(address) ?? wide.find(({ what }) => blockHolds(what, address))?.value;
+}
+
+function between({ first, last }: RangeRule, bytes: Uint8Array): boolean {
+  return first.length === bytes.length && !isBelow(bytes, first) && !isBelow(last, bytes);
+}
+
+function isBelow(a: Uint8Array, b: Uint8Array): boolean {
+  const at = a.findIndex((byte, i) => byte !== b[i]);
+  return at >= 0 && (a[at] ?? 0) < (b[at] ?? 0);
+}
+
+interface Rules {
+  readonly any: ReadonlyMap<number, number>;
+  readonly pairs: ReadonlyMap<string, number>;
+  readonly ranges: ReadonlyMap<number, readonly RangeRule[]>;
+}
+
+function rulesOf({ any, pairs, ranges }: SideFacts): Rules {
+  const byClass = new Map<number, RangeRule[]>();
+  for (const range of ranges) byClass.set(range.judged, [...(byClass.get(range.judged) ?? []), range]);
+  return {
+    any: new Map(any.map(({ judged, services }) => [judged, services])),
+    pairs: new Map(pairs.map(({ judged, peer, services }) => [`${judged}/${peer}`, services])),
+    ranges: byClass,
+  };
+}
+
+/** Whether the groups of both ends allow the flow, as far as the ends are judged. */
+export function createFlowJudge(
+  facts: PolicyFacts,
+): (flow: OpenedFlow, judged: { readonly out: boolean; readonly in: boolean }) => boolean {
+  const classOf = finder(facts.members.map(({ what, policyClass }) => ({ what, value: policyClass })));
+  const sets = new Map<number, ServiceSet>(facts.services.map(({ number, set }) => [number, set]));
+  const sides = { out: rulesOf(facts.out), in: rulesOf(facts.in) };
+
+  function allows({ any, pairs, ranges }: Rules, own: Address, other: Address, flow: OpenedFlow): boolean {
+    const holds = (services: number | undefined): boolean => {
+      const set = services === undefined ? undefined : sets.get(services);
+      return set !== undefined && holdsService(set, flow.protocol, flow.service);
+    };
+    const judged = classOf(own) ?? 0;
+    if (holds(pairs.get(`${judged}/${classOf(other) ?? 0}`)) || holds(any.get(judged))) return true;
+    const bytes = isIpv6(other) ? ipv6ToBytes(other) : ipv4ToBytes(other);
+    return holds((ranges.get(judged) ?? []).find((range) => between(range, bytes))?.services);
+  }
+
+  return (flow, judged) =>
+    (!judged.out || allows(sides.out, flow.from, flow.to, flow)) &&
+    (!judged.in || allows(sides.in, flow.to, flow.from, flow));
+}
+
+/** A flow as connection tracking tells it: of ICMP the type and code stand where others have their port. */
+export interface TrackedFlow {
+  readonly from: Address;
+  readonly to: Address;
+  readonly protocol: number;
+  readonly fromPort: number;
+  readonly toPort: number;
+}
+
+const TCP = 6;
+const WITH_SERVICE: readonly number[] = [1, 6, 17, 58];
+
+/** Tells of flows of this host's stateful NICs that the wish does not allow; those of observed NICs are let be. */
+export function revokedBy({ ports, policy }: Pick<HostWish, "ports" | "policy">): (flow: TrackedFlow) => boolean {
+  const isJudged = finder(
+    ports
+      .filter(({ binding }) => binding.policy !== undefined && !binding.observed)
+      .flatMap(({ binding }) => binding.sources.map(({ what }) => ({ what, value: true }))),
+  );
+  const allowed = createFlowJudge(policy.facts);
+  return ({ from, to, protocol, fromPort, toPort }) => {
+    const judged = { out: isJudged(from) === true, in: isJudged(to) === true };
+    if (!judged.out && !judged.in) return false;
+    const service = WITH_SERVICE.includes(protocol) ? toPort : undefined;
+    if (allowed({ from, to, protocol, service }, judged)) return false;
+    // It may have been seen first on its way back (ruleset/policy.ts): then it is allowed the other way round.
+    const mayBeTurned = protocol === TCP && fromPort < EPHEMERAL;
+    return (
+      !mayBeTurned || !allowed({ from: to, to: from, protocol, service: fromPort }, { out: judged.in, in: judged.out })
+    );
+  };
+}

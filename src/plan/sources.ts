@@ -1,0 +1,40 @@
+/** Who a NIC may speak as: what the operator declared and what was decided for it. */
+import { eui64Address, type Ipv6Address, linkLocalOf } from "../model/ipv6.ts";
+import type { Guest, IpBlock, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
+import type { Source } from "../ruleset/elements.ts";
+
+/** A NIC as the operator declared it, and who it came to be. */
+export interface SiteNic {
+  readonly spec: NicSpec;
+  readonly identity: NicIdentity;
+}
+
+/** The NICs that have an identity, in order. */
+export function nicsOf({ spec, nics }: Guest): readonly SiteNic[] {
+  return nics.flatMap((identity, n) => {
+    const own = spec.nics[n];
+    return own === undefined ? [] : [{ spec: own, identity }];
+  });
+}
+
+/** The NIC's own IPv6 address: as the operator says, or the prefix with the interface identifier of the MAC; undefined without a prefix. */
+export function address6Of(
+  { spec, identity }: SiteNic,
+  { prefix6 }: Pick<NetworkSpec, "prefix6">,
+): Ipv6Address | undefined {
+  return prefix6 === undefined ? undefined : (spec.address6 ?? eui64Address(prefix6, identity.mac));
+}
+
+/** Everything a NIC may speak as in its network; the same for the guard of its port and for what others may be told of it. */
+export function sourcesOf(nic: SiteNic, network: NetworkSpec): readonly Source[] {
+  const { spec, identity } = nic;
+  const { mac, addresses4 } = identity;
+  const own: IpBlock[] = addresses4.map((address) => ({ kind: "address4", address }));
+  const address6 = address6Of(nic, network);
+  if (address6 !== undefined) {
+    own.push({ kind: "address6", address: linkLocalOf(mac) });
+    own.push({ kind: "address6", address: address6 });
+  }
+  const pairs = spec.allowedPairs.map((pair): Source => ({ what: pair.what, mac: pair.mac ?? mac, shared: true }));
+  return [...[...own, ...spec.addresses].map((what): Source => ({ what, mac })), ...pairs];
+}

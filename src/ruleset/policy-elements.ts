@@ -1,0 +1,178 @@
+/** The service policy as set elements (ruleset/policy-sets.ts), in every family that judges it. */
+import { type Ipv4Prefix, ipv4FromNumber, ipv4ToBytes, prefix4Bounds } from "../model/ipv4.ts";
+import { ipv6ToBytes, prefix6Bounds } from "../model/ipv6.ts";
+import { type MacAddress, macToBytes } from "../model/mac.ts";
+import type { InterfaceName } from "../model/names.ts";
+import { unreachable } from "../model/never.ts";
+import type { Share } from "../model/rates.ts";
+import type { IpBlock } from "../model/resources.ts";
+import { concatKey, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
+import { ETHER_TYPE } from "./parts.ts";
+import { type PolicyTag, policyTags, TAG_SHIFT } from "./policy-parts.ts";
+import type { PolicyFamily } from "./policy-sets.ts";
+import type { ServiceSet } from "./service-set.ts";
+
+export interface ClassMember {
+  readonly what: IpBlock;
+  readonly policyClass: number;
+}
+
+export interface RangeRule {
+  readonly judged: number;
+  readonly family: 4 | 6;
+  readonly first: Uint8Array;
+  readonly last: Uint8Array;
+  readonly services: number;
+}
+
+/** What one side of a flow lets be opened: by the class that is judged, and who the other is. */
+export interface SideFacts {
+  readonly any: readonly { readonly judged: number; readonly services: number }[];
+  readonly pairs: readonly { readonly judged: number; readonly peer: number; readonly services: number }[];
+  readonly ranges: readonly RangeRule[];
+}
+
+/** What holds of the whole site. */
+export interface PolicyFacts {
+  readonly members: readonly ClassMember[];
+  readonly out: SideFacts;
+  readonly in: SideFacts;
+  readonly services: readonly { readonly number: number; readonly set: ServiceSet }[];
+}
+
+/** A bridge whose frames are judged. */
+export interface JudgedBridge {
+  readonly name: InterfaceName;
+  readonly mac: MacAddress;
+}
+
+/** What a stateful NIC brings with it. */
+export interface PortPolicy {
+  /** Where it is judged. */
+  readonly families: readonly PolicyFamily[];
+  readonly ifindex: number;
+  readonly sources: readonly IpBlock[];
+  readonly observed: boolean;
+  readonly connections: number;
+  readonly newFlows: Share;
+}
+
+type Element = Omit<PlacedElement, "family">;
+
+const u16 = (value: number): Uint8Array => Uint8Array.of(value >> 8, value & 255);
+
+function bounds4(prefix: Ipv4Prefix): readonly [Uint8Array, Uint8Array] {
+  const { first, last } = prefix4Bounds(prefix);
+  return [ipv4ToBytes(ipv4FromNumber(first)), ipv4ToBytes(ipv4FromNumber(last))];
+}
+
+/** In the set of single addresses, or in that of prefixes. */
+function addressElement(block: IpBlock, one: string, many: string, data: Uint8Array): Element {
+  const ranged = (family: 4 | 6, first: Uint8Array, last: Uint8Array): Element => {
+    const type = u16(family === 4 ? ETHER_TYPE.ip4 : ETHER_TYPE.ip6);
+    return { set: `${many}${family}`, key: concatKey(type, first), keyEnd: concatKey(type, last), data };
+  };
+  switch (block.kind) {
+    case "address4":
+      return { set: `${one}4`, key: ipv4ToBytes(block.address), data };
+    case "address6":
+      return { set: `${one}6`, key: ipv6ToBytes(block.address), data };
+    case "prefix4":
+      return ranged(4, ...bounds4(block.prefix));
+    case "prefix6": {
+      const { first, last } = prefix6Bounds(block.prefix);
+      return ranged(6, first, last);
+    }
+    default:
+      return unreachable(block);
+  }
+}
+
+function* sideElements(side: "out" | "in", { any, pairs, ranges }: SideFacts): Iterable<Element> {
+  for (const { judged, services } of any) yield { set: `${side}_any`, key: hostU32(judged), data: hostU32(services) };
+  for (const { judged, peer, services } of pairs) {
+    // The class of the end the flow was opened to stands first.
+    const [opened, opener] = side === "out" ? [peer, judged] : [judged, peer];
+    yield { set: `${side}_pairs`, key: concatKey(hostU32(opened), hostU32(opener)), data: hostU32(services) };
+  }
+  for (const { judged, family, first, last, services } of ranges) {
+    const mark = networkU32(judged);
+    const [key, keyEnd] = [concatKey(mark, first), concatKey(mark, last)];
+    yield { set: `${side}_ranges${family}`, key, keyEnd, data: hostU32(services) };
+  }
+}
+
+function* serviceElements({ services }: PolicyFacts): Iterable<Element> {
+  for (const { number, set } of services) {
+    for (const protocol of set.protocols)
+      yield { set: "protocols", key: concatKey(hostU32(number), Uint8Array.of(protocol)) };
+    for (const { protocol, first, last } of set.ranges) {
+      const [mark, octet] = [networkU32(number), Uint8Array.of(protocol)];
+      yield { set: "services", key: concatKey(mark, octet, u16(first)), keyEnd: concatKey(mark, octet, u16(last)) };
+    }
+  }
+}
+
+function* siteElements(facts: PolicyFacts): Iterable<Element> {
+  for (const { what, policyClass } of facts.members)
+    yield { ...addressElement(what, "class", "classes", hostU32(policyClass)) };
+  yield* sideElements("out", facts.out);
+  yield* sideElements("in", facts.in);
+  yield* serviceElements(facts);
+}
+
+/** As nf_tables compares interface names: sixteen octets, filled up with zeros. */
+export function nameBytes(name: InterfaceName): Uint8Array {
+  const bytes = new Uint8Array(16);
+  bytes.set(new TextEncoder().encode(name));
+  return bytes;
+}
+
+function* bridgeElements({ name, mac }: JudgedBridge): Iterable<Element> {
+  yield { set: "bridges", key: nameBytes(name) };
+  yield { set: "bridge_macs", key: concatKey(nameBytes(name), macToBytes(mac)) };
+}
+
+const placedIn = (family: PolicyFamily, elements: Iterable<Element>): readonly PlacedElement[] =>
+  [...elements].map((element) => ({ family, ...element }));
+
+/** @param families where it is judged */
+export function policyElements(families: readonly PolicyFamily[], facts: PolicyFacts): readonly PlacedElement[] {
+  return families.flatMap((family) => placedIn(family, siteElements(facts)));
+}
+
+/** What must be known of a bridge before its first stateful port opens. */
+export function judgedBridgeElements(
+  families: readonly PolicyFamily[],
+  bridge: JudgedBridge,
+): readonly PlacedElement[] {
+  return families.flatMap((family) => placedIn(family, bridgeElements(bridge)));
+}
+
+function* nicElements({ ifindex, sources, observed, connections, newFlows }: PortPolicy): Iterable<Element> {
+  const nic = hostU32(ifindex);
+  for (const what of sources) {
+    yield addressElement(what, "nic", "nics", nic);
+    yield addressElement(what, "tracked", "tracks", nic);
+  }
+  yield { set: "flows", key: nic, limit: { ...newFlows, unit: "packets" } };
+  yield { set: "connections", key: nic, connections };
+  if (observed)
+    for (const tag of Object.values(policyTags)) yield { set: "watched", key: hostU32(tagged(tag, ifindex)) };
+}
+
+export function portPolicyElements(policy: PortPolicy): readonly PlacedElement[] {
+  return [
+    ...policy.families.flatMap((family) => placedIn(family, nicElements(policy))),
+    { family: "bridge", set: "stateful", key: hostU32(policy.ifindex) },
+  ];
+}
+
+const tagged = (tag: number, ifindex: number): number => tag * 2 ** TAG_SHIFT + ifindex;
+
+/** What the mark of a counted or sampled refusal says. */
+export function readTag(mark: number): { readonly tag: PolicyTag | undefined; readonly ifindex: number } {
+  const code = mark >>> TAG_SHIFT;
+  const tag = (Object.keys(policyTags) as PolicyTag[]).find((name) => policyTags[name] === code);
+  return { tag, ifindex: mark & (2 ** TAG_SHIFT - 1) };
+}

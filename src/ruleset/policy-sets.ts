@@ -1,0 +1,82 @@
+/**
+ * The sets of the service policy (ruleset/policy.ts). Sets with a protocol in front hold the prefixes of the few NICs that have them: nft takes ranges only in a
+ * key of several fields the way vifguard writes them.
+ */
+import type { PolicyShape } from "../model/capabilities.ts";
+import type { Field, SetSpec } from "./ast.ts";
+import { PORTS } from "./parts.ts";
+
+export type PolicyFamily = "inet" | "bridge";
+
+/** What is routed passes `inet` in any case; what is bridged too, where the bridge hands it over. */
+export function familiesOf(shape: PolicyShape): readonly PolicyFamily[] {
+  if (shape === "none") return [];
+  return shape === "bridge" ? ["inet", "bridge"] : ["inet"];
+}
+
+/** The bridge a frame came in by. */
+export const deviceOf = (family: PolicyFamily): Field => (family === "inet" ? "iifname" : "ibrname");
+
+const classSets: readonly SetSpec[] = [
+  { name: "class4", key: ["opener4"], to: "mark", size: 2 * PORTS, use: "static" },
+  { name: "class6", key: ["opener6"], to: "mark", size: 2 * PORTS, use: "static" },
+  { name: "classes4", key: ["protocol", "opener4"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "classes6", key: ["protocol", "opener6"], to: "mark", size: PORTS, use: "ranges" },
+];
+
+/** Which NIC an address belongs to, by the index of its port: of stateful NICs of this host only. */
+const nicSets: readonly SetSpec[] = [
+  { name: "nic4", key: ["opener4"], to: "mark", size: PORTS, use: "static" },
+  { name: "nic6", key: ["opener6"], to: "mark", size: PORTS, use: "static" },
+  { name: "nics4", key: ["protocol", "opener4"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "nics6", key: ["protocol", "opener6"], to: "mark", size: PORTS, use: "ranges" },
+  // The same by the packet's own addresses: before it has a connection.
+  { name: "tracked4", key: ["ip4Source"], to: "mark", size: PORTS, use: "static" },
+  { name: "tracked6", key: ["ip6Source"], to: "mark", size: PORTS, use: "static" },
+  { name: "tracks4", key: ["protocol", "ip4Source"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "tracks6", key: ["protocol", "ip6Source"], to: "mark", size: PORTS, use: "ranges" },
+];
+
+const ruleSets: readonly SetSpec[] = [
+  { name: "out_pairs", key: ["flowMark", "mark"], to: "mark", size: PORTS, use: "static" },
+  { name: "out_any", key: ["mark"], to: "mark", size: PORTS, use: "static" },
+  { name: "out_ranges4", key: ["mark", "opened4"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "out_ranges6", key: ["mark", "opened6"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "in_pairs", key: ["flowMark", "mark"], to: "mark", size: PORTS, use: "static" },
+  { name: "in_any", key: ["flowMark"], to: "mark", size: PORTS, use: "static" },
+  { name: "in_ranges4", key: ["flowMark", "opener4"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "in_ranges6", key: ["flowMark", "opener6"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "protocols", key: ["mark", "transport"], size: PORTS, use: "static" },
+  { name: "services", key: ["mark", "transport", "service"], size: PORTS, use: "ranges" },
+];
+
+const flowSets: readonly SetSpec[] = [
+  { name: "flows", key: ["mark"], size: PORTS, use: "limited" },
+  { name: "connections", key: ["mark"], size: PORTS, use: "connections" },
+  { name: "midstream", key: ["mark"], size: PORTS, use: "briefly" },
+  { name: "watched", key: ["mark"], size: 2 * PORTS, use: "static" },
+  { name: "policy_drops", key: ["mark"], size: 2 * PORTS, use: "counted" },
+  { name: "log_policy", key: ["mark"], size: 2 * PORTS, use: "buckets" },
+];
+
+const bridgeSets = (family: PolicyFamily): readonly SetSpec[] => [
+  { name: "bridges", key: [deviceOf(family)], size: 1024, use: "static" },
+  { name: "bridge_macs", key: [deviceOf(family), "etherDestination"], size: 1024, use: "static" },
+];
+
+export const policySets = (family: PolicyFamily): readonly SetSpec[] => [
+  ...bridgeSets(family),
+  ...classSets,
+  ...nicSets,
+  ...ruleSets,
+  ...flowSets,
+];
+
+/** Ports of stateful NICs: what the bridge forwards from or to them must have been judged, whoever switched off what. */
+export const gateSets: readonly SetSpec[] = [
+  { name: "stateful", key: ["iif"], size: PORTS, use: "static" },
+  { name: "unjudged_from", key: ["iif"], size: PORTS, use: "counted" },
+  { name: "unjudged_to", key: ["oif"], size: PORTS, use: "counted" },
+  // Bridges whose netfilter calls vifguard switched on, so that an agent with no memory switches off those and no others.
+  { name: "switched_on", key: ["iifname"], size: 1024, use: "notes" },
+];

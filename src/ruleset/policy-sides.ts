@@ -1,0 +1,98 @@
+/** Whether the groups of both ends let a flow be opened: the same chains for either end, and for either end taken as the opener. */
+import { back, type Chain, type Field, goTo, inSet, is, jumpTo, next, type Rule, rule, when } from "./ast.ts";
+import { PROTOCOL } from "./parts.ts";
+import { CLASS, EVERYTHING, flowMapped, lookups, mapped, marked, NIC, refusal } from "./policy-parts.ts";
+
+/** Puts what the sets know of an address into the mark and returns; else returns with the mark as it was. */
+const intoMark = (sets: typeof NIC | typeof CLASS, four: Field, six: Field): Rule[] =>
+  lookups(sets, four, six).map(([map, ...key]) => rule([], [mapped(map, ...key)], back));
+
+/** Which end of a connection is taken for the one that opened it. */
+interface Orientation {
+  /** Stands behind the names of its chains. */
+  readonly suffix: "" | "_turned";
+  readonly opener: readonly [Field, Field];
+  readonly opened: readonly [Field, Field];
+  readonly service: Field;
+}
+export const straight: Orientation = {
+  suffix: "",
+  opener: ["opener4", "opener6"],
+  opened: ["opened4", "opened6"],
+  service: "service",
+};
+export const turned: Orientation = {
+  suffix: "_turned",
+  opener: ["turnedOpener4", "turnedOpener6"],
+  opened: ["turnedOpened4", "turnedOpened6"],
+  service: "turnedService",
+};
+
+const ends = ({ suffix, opener, opened }: Orientation): readonly Chain[] => [
+  { name: `nic_opener${suffix}`, rules: [rule([], [marked(0)], next), ...intoMark(NIC, ...opener)] },
+  { name: `nic_opened${suffix}`, rules: [rule([], [marked(0)], next), ...intoMark(NIC, ...opened)] },
+  { name: `class_opener${suffix}`, rules: [...intoMark(CLASS, ...opener), rule([], [marked(0)], back)] },
+  {
+    // A class that is no more must not stay on the connection; the same value again costs no write.
+    name: `class_opened${suffix}`,
+    rules: [
+      ...lookups(CLASS, ...opened).map(([map, ...key]) => rule([], [flowMapped(map, ...key)], back)),
+      rule([], [{ kind: "flowMark", value: 0 }], back),
+    ],
+  },
+];
+
+/** Whether the set of services whose number is in the mark holds what the flow was opened to: then the mark says everything. */
+const services = ({ suffix, service }: Orientation): Chain => ({
+  name: `services${suffix}`,
+  rules: [
+    ...[PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.icmp, PROTOCOL.icmp6].map((protocol) =>
+      rule([is("transport", protocol), inSet("services", "mark", "transport", service)], [marked(EVERYTHING)], back),
+    ),
+    rule([inSet("protocols", "mark", "transport")], [marked(EVERYTHING)], back),
+  ],
+});
+
+export const NOBODY = is("mark", 0);
+const ALLOWED = when([is("mark", EVERYTHING)], back);
+
+/**
+ * The same question for both ends: does the one let it out, does the other let it in. Returns when it does, or when the end is no stateful NIC of this host.
+ * Jumps that come back instead of chains that lead on: the kernel follows every path when rules are loaded, sixteen chains deep at most.
+ */
+function side(name: "out" | "in", orientation: Orientation): Chain {
+  const { suffix } = orientation;
+  const nic = name === "out" ? "nic_opener" : "nic_opened";
+  const judged = name === "out" ? "mark" : "flowMark";
+  const [other4, other6] = name === "out" ? orientation.opened : orientation.opener;
+  const [opener, found] = [when([], jumpTo(`class_opener${suffix}`)), jumpTo(`services${suffix}`)];
+  return {
+    name: `policy_${name}${suffix}`,
+    rules: [
+      when([], jumpTo(`${nic}${suffix}`)),
+      when([NOBODY], back),
+      when([], jumpTo(`class_opened${suffix}`)),
+      opener,
+      rule([], [mapped(`${name}_pairs`, "flowMark", "mark")], found),
+      ALLOWED,
+      // The mark may hold the services that were not enough.
+      opener,
+      rule([], [mapped(`${name}_any`, judged)], found),
+      ALLOWED,
+      opener,
+      rule([], [mapped(`${name}_ranges4`, judged, other4)], found),
+      rule([], [mapped(`${name}_ranges6`, judged, other6)], found),
+      ALLOWED,
+      when([], goTo(`refuse_${name}${suffix}`)),
+    ],
+  };
+}
+
+export const judges = (orientation: Orientation): readonly Chain[] => [
+  ...ends(orientation),
+  refusal(`refuse_out${orientation.suffix}`, `nic_opener${orientation.suffix}`, "policy-egress"),
+  refusal(`refuse_in${orientation.suffix}`, `nic_opened${orientation.suffix}`, "policy-ingress"),
+  services(orientation),
+  side("out", orientation),
+  side("in", orientation),
+];

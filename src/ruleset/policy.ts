@@ -1,0 +1,260 @@
+/**
+ * Service policy of the guests (contract section 4): a constant ruleset in the families that forward, `inet` and, where the kernel tracks connections in the bridge, `bridge`.
+ *
+ * Every packet is judged, not only the first of a flow: by the addresses and the port its connection was opened with, whichever way it goes. So a rule that is
+ * taken back cuts in the same transaction. A NIC is known by its addresses, which the guard at its port has proven; a *class* is one distinct set of security groups,
+ * and two classes lead to a number for what the one may open to the other. Members are elements, and so are rules: what a packet meets does not grow with either.
+ *
+ * While it is judged a packet's mark holds, in turn, the class of the opener, the number of a set of services, and the NIC; the connection's mark the class of the other end.
+ */
+import {
+  accept,
+  atLeast,
+  back,
+  below,
+  type Chain,
+  drop,
+  goTo,
+  inSet,
+  is,
+  jumpTo,
+  type Match,
+  masked,
+  next,
+  oneOf,
+  type Rule,
+  rule,
+  when,
+  within,
+} from "./ast.ts";
+import { ETHER_TYPE, PROTOCOL } from "./parts.ts";
+import { EPHEMERAL, MIDSTREAM, mapped, marked, POLICED_MARK, refusal, TRACKED, tagged, tell } from "./policy-parts.ts";
+import { deviceOf, type PolicyFamily } from "./policy-sets.ts";
+import { judges, NOBODY, straight, turned } from "./policy-sides.ts";
+
+/** First packet of a TCP connection, and nothing else. */
+const SYN = masked("tcpFlags", 0x17, "==", 0x02);
+
+/** What opens a flow counts for both NICs, and TCP opens one only with its first packet. */
+const flow: readonly Chain[] = [
+  refusal("over_from", "nic_opener", "limit-from"),
+  refusal("over_to", "nic_opened", "limit-to"),
+  refusal("over_rate", "nic_opener", "rate-from"),
+  {
+    name: "stray_flow",
+    rules: [
+      when([], jumpTo("nic_opener")),
+      rule([atLeast("mark", 1)], [tagged("stray-from")], goTo("policy_tell")),
+      when([], jumpTo("nic_opened")),
+      rule([], [tagged("stray-to")], goTo("policy_tell")),
+    ],
+  },
+  {
+    /**
+     * In the middle of a connection that nobody saw begin. A flow that was cut must not come back by its own next packet, so this passes only
+     * in the first minute in which a NIC is judged at all: what ran before goes on, if it is allowed whichever end is taken for the opener.
+     */
+    name: "flow_midstream",
+    rules: [
+      when([SYN], back),
+      when([], jumpTo("nic_opener")),
+      rule([inSet("midstream", "mark")], [{ kind: "label", label: MIDSTREAM }], back),
+      when([], jumpTo("nic_opened")),
+      rule([inSet("midstream", "mark")], [{ kind: "label", label: MIDSTREAM }], back),
+      when([], goTo("stray_flow")),
+    ],
+  },
+  {
+    name: "flow_rate",
+    rules: [
+      when([NOBODY], back),
+      // It has its share at the port already.
+      when([is("transport", PROTOCOL.tcp)], back),
+      when([within("flows", "mark")], back),
+      when([], goTo("over_rate")),
+    ],
+  },
+  {
+    name: "flow_new",
+    rules: [
+      when([], jumpTo("nic_opener")),
+      when([inSet("connections", "mark")], goTo("over_from")),
+      when([], jumpTo("flow_rate")),
+      when([], jumpTo("nic_opened")),
+      when([inSet("connections", "mark")], goTo("over_to")),
+    ],
+  },
+];
+
+/** Neighbour discovery and redirects, which connection tracking leaves alone (RFC 4861); the guard at the port has judged them. */
+const DISCOVERY = [
+  is("protocol", ETHER_TYPE.ip6),
+  is("ip6Next", PROTOCOL.icmp6),
+  oneOf("icmp6Type", 133, 134, 135, 136, 137),
+];
+const GROUP4 = [is("protocol", ETHER_TYPE.ip4), atLeast("ip4DestinationTop", 224)];
+const GROUP6 = [is("protocol", ETHER_TYPE.ip6), is("ip6DestinationTop", 0xff)];
+
+/** By the packet's own addresses. */
+const byPacket = (end: "source" | "destination", verdict: Rule["verdict"]): Rule[] => {
+  const [four, six] =
+    end === "source" ? (["ip4Source", "ip6Source"] as const) : (["ip4Destination", "ip6Destination"] as const);
+  const [[one4, one6], [many4, many6]] = TRACKED;
+  return [
+    rule([is("protocol", ETHER_TYPE.ip4)], [mapped(one4, four)], verdict),
+    rule([is("protocol", ETHER_TYPE.ip6)], [mapped(one6, six)], verdict),
+    rule([is("protocol", ETHER_TYPE.ip4)], [mapped(many4, "protocol", four)], verdict),
+    rule([is("protocol", ETHER_TYPE.ip6)], [mapped(many6, "protocol", six)], verdict),
+  ];
+};
+
+/** What belongs to no connection: of a stateful NIC nothing passes so but what is never tracked. */
+const strays: readonly Chain[] = [
+  { name: "stray_from", rules: [rule([], [tagged("stray-from")], goTo("policy_tell"))] },
+  { name: "stray_to", rules: [rule([], [tagged("stray-to")], goTo("policy_tell"))] },
+  {
+    name: "policy_stray",
+    rules: [
+      when(DISCOVERY, goTo("policy_passed")),
+      when(GROUP4, accept),
+      when(GROUP6, accept),
+      ...byPacket("source", goTo("stray_from")),
+      ...byPacket("destination", goTo("stray_to")),
+      when([], accept),
+    ],
+  },
+];
+
+const seenFromTheMiddle: Match = { kind: "labelled", label: MIDSTREAM };
+const NEW: Match = { kind: "state", state: "new" };
+
+/** Of a connection known from the middle nobody can say who opened it. One port below those that systems open flows from (Linux: 32768 on) is the service. */
+const SERVICE_AHEAD = [is("transport", PROTOCOL.tcp), atLeast("openerPort", EPHEMERAL), below("service", EPHEMERAL)];
+const SERVICE_BEHIND = [is("transport", PROTOCOL.tcp), below("openerPort", EPHEMERAL), atLeast("service", EPHEMERAL)];
+
+const verdicts: readonly Chain[] = [
+  {
+    name: "policy_allowed",
+    rules: [when([NEW], jumpTo("flow_new")), when([], goTo("policy_passed"))],
+  },
+  {
+    name: "policy_straight",
+    rules: [when([], jumpTo("policy_out")), when([], jumpTo("policy_in")), when([], goTo("policy_allowed"))],
+  },
+  {
+    name: "policy_turned",
+    rules: [
+      when([], jumpTo("policy_out_turned")),
+      when([], jumpTo("policy_in_turned")),
+      when([], goTo("policy_allowed")),
+    ],
+  },
+  {
+    // Two ports of services, or two of none: allowed only if it is both ways.
+    name: "policy_both",
+    rules: [
+      when([], jumpTo("policy_out_turned")),
+      when([], jumpTo("policy_in_turned")),
+      when([], goTo("policy_straight")),
+    ],
+  },
+  {
+    name: "policy_midstream",
+    rules: [
+      when(SERVICE_AHEAD, goTo("policy_straight")),
+      when(SERVICE_BEHIND, goTo("policy_turned")),
+      when([], goTo("policy_both")),
+    ],
+  },
+  {
+    name: "policy_judged",
+    rules: [
+      when([{ kind: "state", state: "untracked" }], goTo("policy_stray")),
+      when([{ kind: "state", state: "invalid" }], goTo("policy_stray")),
+      // An error that speaks of a connection somebody has.
+      when(
+        [{ kind: "state", state: "related" }, oneOf("transport", PROTOCOL.icmp, PROTOCOL.icmp6)],
+        goTo("policy_passed"),
+      ),
+      when([NEW, is("transport", PROTOCOL.tcp)], jumpTo("flow_midstream")),
+      when([seenFromTheMiddle], goTo("policy_midstream")),
+      when([], goTo("policy_straight")),
+    ],
+  },
+];
+
+/** What the host forwards between networks that are not ours keeps its marks, and is not looked at. */
+const forward = (family: PolicyFamily): Chain => ({
+  name: "policy_forward",
+  hook: { hook: "forward", priority: 0 },
+  rules: [
+    when([inSet("bridges", deviceOf(family))], goTo("policy_judged")),
+    ...(family === "inet" ? [when([inSet("bridges", "oifname")], goTo("policy_judged"))] : []),
+  ],
+});
+
+/** Only what a stateful NIC sends or is sent is tracked; what is for the host itself is left to the host. */
+/** The bridge's gate wants to see that the packet was judged; one that is routed on leaves with no mark of ours. */
+const passed = (family: PolicyFamily): Chain => ({
+  name: "policy_passed",
+  rules:
+    family === "bridge"
+      ? [rule([], [marked(POLICED_MARK)], accept)]
+      : [
+          rule([inSet("bridges", "iifname"), inSet("bridges", "oifname")], [marked(POLICED_MARK)], accept),
+          rule([], [marked(0)], accept),
+        ],
+});
+
+const tracking = (family: PolicyFamily): readonly Chain[] => [
+  {
+    name: "track_bridged",
+    rules: [
+      when([inSet("bridge_macs", deviceOf(family), "etherDestination")], accept),
+      rule(GROUP4, [{ kind: "untrack" }], accept),
+      rule(GROUP6, [{ kind: "untrack" }], accept),
+      ...byPacket("source", goTo("track_it")),
+      ...byPacket("destination", goTo("track_it")),
+      rule([], [{ kind: "untrack" }], accept),
+    ],
+  },
+  {
+    name: "track",
+    hook: { hook: "prerouting", priority: -300 },
+    rules: [when([inSet("bridges", deviceOf(family))], goTo("track_bridged"))],
+  },
+];
+
+export const policyChains = (family: PolicyFamily): readonly Chain[] => [
+  passed(family),
+  tell,
+  ...judges(straight),
+  ...judges(turned),
+  ...flow,
+  ...strays,
+  { name: "track_it", rules: [rule([], [marked(0)], accept)] },
+  ...tracking(family),
+  ...verdicts,
+  forward(family),
+];
+
+/** What the bridge forwards from or to the port of a stateful NIC must have been judged, whoever switched off what. */
+const unjudged = (set: string, port: "iif" | "oif"): Chain => ({
+  name: set,
+  rules: [rule([], [{ kind: "count", set, key: [port] }], next), when([], drop)],
+});
+const UNICAST_IP = [is("groupBit", 0), oneOf("etherType", ETHER_TYPE.ip4, ETHER_TYPE.ip6)];
+
+export const gateChains: readonly Chain[] = [
+  unjudged("unjudged_from", "iif"),
+  unjudged("unjudged_to", "oif"),
+  {
+    name: "gate",
+    hook: { hook: "forward", priority: 300 },
+    rules: [
+      rule([is("mark", POLICED_MARK)], [marked(0)], accept),
+      when([inSet("stateful", "iif"), ...UNICAST_IP], goTo("unjudged_from")),
+      when([inSet("stateful", "oif"), ...UNICAST_IP], goTo("unjudged_to")),
+    ],
+  },
+];
