@@ -22,13 +22,37 @@ need_machine() {
 # What is looked for, and the Debian package that brings it.
 tools="nft:nftables ip:iproute2 dhclient:isc-dhcp-client udhcpc:udhcpc dhcpcd:dhcpcd-base tcpdump:tcpdump
 ping:iputils-ping systemd-networkd:systemd ethtool:ethtool conntrack:conntrack socat:socat gcc:gcc
-arpspoof:dsniff yersinia:yersinia atk6-parasite6:thc-ipv6 hping3:hping3 nping:nmap keepalived:keepalived iperf3:iperf3"
+arpspoof:dsniff yersinia:yersinia atk6-parasite6:thc-ipv6 hping3:hping3 nping:nmap keepalived:keepalived iperf3:iperf3
+dhcpd:isc-dhcp-server kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server dnsmasq:dnsmasq-base
+qemu-system-x86_64:qemu-system-x86 depmod:kmod cpio:cpio ipconfig:klibc-utils"
+
+# Servers among them: they are run by tests, in network namespaces, and must not serve this machine's own networks, now or after the next boot.
+daemons="isc-dhcp-server kea-dhcp4-server kea-dhcp6-server"
 
 missing_packages() {
   for pair in $tools; do
-    PATH="$PATH:/usr/sbin:/sbin:/usr/lib/systemd:/lib/systemd" command -v "${pair%%:*}" >/dev/null || printf '%s ' "${pair##*:}"
+    PATH="$PATH:/usr/sbin:/sbin:/usr/lib/systemd:/lib/systemd:/usr/lib/klibc/bin" command -v "${pair%%:*}" >/dev/null || printf '%s ' "${pair##*:}"
   done
   [ -e /usr/include/stdio.h ] || printf 'libc6-dev '
+}
+
+# Debian asks policy-rc.d before it starts what it has installed; a machine that has one keeps its own.
+without_daemons() (
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+  "$@"
+)
+
+disable_daemons() {
+  command -v systemctl >/dev/null || return 0
+  local daemon
+  for daemon in $daemons; do
+    case " $1 " in *" $daemon "*) systemctl --quiet disable "$daemon" 2>/dev/null || true ;; esac
+  done
 }
 
 install_packages() {
@@ -40,12 +64,51 @@ install_packages() {
   log=$(mktemp)
   # The names are separate words on purpose.
   # shellcheck disable=SC2086
-  if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 $missing; } >"$log" 2>&1; then
+  if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive without_daemons apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 $missing; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     rm -f "$log"
     die "apt-get could not install: $missing" "its last words are above"
   fi
   rm -f "$log"
+  disable_daemons "$missing"
+}
+
+# A stock kernel for guests that tests boot under QEMU's emulator: Debian's small one for amd64, 27 MB, with the modules of a NIC. Unpacked here, never installed.
+guest_kernel=${VIFGUARD_KERNEL_CACHE:-/var/cache/vifguard-kernels}/guest
+
+unpack_guest_kernel() {
+  local work=$1 package release module
+  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+  [ -n "$package" ] || return 1
+  release=${package#linux-image-}
+  (cd "$work" && apt-get download -q -o APT::Sandbox::User=root "$package") || return 1
+  dpkg-deb -x "$work"/*.deb "$work/root" && depmod -b "$work/root" "$release" || return 1
+  mkdir -p "$work/guest"
+  # Dependencies come before what needs them; what is built in has no file.
+  for module in virtio_pci virtio_net; do
+    modprobe -d "$work/root" -S "$release" --show-depends "$module" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p'
+  done | awk '!seen[$0]++' | while read -r file; do
+    cp "$file" "$work/guest/"
+    basename "$file" >>"$work/guest/modules"
+  done
+  [ -s "$work/guest/modules" ] && mv "$work/root/boot/vmlinuz-$release" "$work/guest/vmlinuz"
+}
+
+fetch_guest_kernel() {
+  local work log
+  [ ! -e "$guest_kernel/vmlinuz" ] && [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || return 0
+  say "fetching a Debian kernel for guests"
+  mkdir -p "${guest_kernel%/*}"
+  work=$(mktemp -d -p "${guest_kernel%/*}")
+  log=$(mktemp)
+  # Lists that are too old name a kernel that is no longer there.
+  unpack_guest_kernel "$work" >"$log" 2>&1 || { apt-get update -q && unpack_guest_kernel "$work"; } >>"$log" 2>&1 || {
+    tail -n 20 "$log" >&2
+    rm -rf "$work" "$log"
+    die "Debian's kernel for guests could not be fetched" "the last words of apt-get are above"
+  }
+  mv -T "$work/guest" "$guest_kernel"
+  rm -rf "$work" "$log"
 }
 
 install_modules() {
@@ -88,6 +151,7 @@ prepare() {
   exec 8>/run/lock/vifguard-packages.lock
   flock 8
   install_packages
+  fetch_guest_kernel
   exec 8>&-
   install_modules
   build_tree

@@ -18,6 +18,7 @@ const layers: Record<
   addressing: { imports: ["model", "packet"], pure: true },
   ruleset: { imports: ["model", "packet"], pure: true },
   plan: { imports: ["model", "packet", "addressing", "ruleset"], types: ["kernel", "store"], pure: true },
+  export: { imports: ["model", "packet", "addressing", "ruleset", "plan"], pure: true },
   kernel: { imports: ["model"], pure: false },
   store: { imports: ["model"], types: ["addressing"], pure: false },
   agent: {
@@ -27,7 +28,7 @@ const layers: Record<
   api: { imports: ["model"], pure: false },
   server: { imports: ["model", "api", "config"], pure: false },
   lab: { imports: ["model", "packet", "kernel", "api"], pure: false },
-  cli: { imports: ["model", "packet", "api", "config", "ruleset", "plan", "lab", "agent"], pure: false },
+  cli: { imports: ["model", "packet", "api", "config", "ruleset", "plan", "export", "lab", "agent"], pure: false },
 };
 
 /** Packages a pure layer may use. */

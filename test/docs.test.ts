@@ -20,6 +20,7 @@ const pages = [
   "SECURITY.md",
   "CHANGELOG.md",
   "docs/operate.md",
+  "docs/exports.md",
   "docs/policy.md",
   "docs/decisions.md",
 ];

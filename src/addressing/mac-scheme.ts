@@ -1,7 +1,8 @@
-/** Where a NIC's MAC comes from: `ip` writes the IPv4 address into it, `random` draws one that nobody holds. */
+/** Where a NIC's MAC comes from: `ip` and `net` write the IPv4 address into it, `random` draws one that nobody holds. */
 import { GuardError } from "../model/errors.ts";
 import { type Ipv4Address, ipv4FromBytes, ipv4ToBytes } from "../model/ipv4.ts";
 import { type MacAddress, macFromBytes, macToBytes } from "../model/mac.ts";
+import { settingsFromMac } from "./net-mac.ts";
 
 /** FE:00 is locally administered (bit 1 set) and unicast (bit 0 clear), IEEE 802 section 8.4. */
 const SPACE = [0xfe, 0x00] as const;
@@ -19,10 +20,15 @@ export function ipv4FromMac(mac: MacAddress): Ipv4Address | undefined {
   return inSpace(bytes) ? ipv4FromBytes(bytes, SPACE.length) : undefined;
 }
 
+/** The address in a MAC of either scheme that writes one into it. */
+export function spelledIpv4(mac: MacAddress): Ipv4Address | undefined {
+  return ipv4FromMac(mac) ?? settingsFromMac(mac)?.address;
+}
+
 const inSpace = (bytes: Uint8Array): boolean => bytes[0] === SPACE[0] && bytes[1] === SPACE[1];
 
 /**
- * A locally administered unicast MAC outside FE:00, so that it can never be the derived MAC of some address.
+ * A locally administered unicast MAC that spells no address, so that it can never be the derived MAC of one.
  * @param random as many random bytes as asked for
  */
 export function randomMac(random: (count: number) => Uint8Array, taken: (mac: MacAddress) => boolean): MacAddress {
@@ -30,7 +36,7 @@ export function randomMac(random: (count: number) => Uint8Array, taken: (mac: Ma
     const bytes = Uint8Array.from(random(6));
     bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
     const mac = macFromBytes(bytes);
-    if (!inSpace(bytes) && !taken(mac)) return mac;
+    if (spelledIpv4(mac) === undefined && !taken(mac)) return mac;
   }
   throw new GuardError("INTERNAL", `no free MAC in ${ATTEMPTS} draws: the random source repeats itself`, {
     fields: { attempts: ATTEMPTS },

@@ -334,7 +334,11 @@ const EVERYWHERE = parsePrefix4("0.0.0.0/0");
  * RFC 3442: a client that gets these routes ignores the router option, so the default route must be among them.
  * A gateway outside the prefix is first made reachable on the link (router 0.0.0.0).
  */
-function routesOf({ prefix, gateway, routes }: PortOffer): readonly Route4[] {
+export function routesOf({
+  prefix,
+  gateway,
+  routes,
+}: Pick<PortOffer, "prefix" | "gateway" | "routes">): readonly Route4[] {
   const hasDefault = routes.some(({ to }) => to === EVERYWHERE);
   const gatewayAlone = prefix4Contains(prefix, gateway) ? undefined : parsePrefix4(`${gateway}/32`);
   return [

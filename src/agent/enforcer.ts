@@ -245,7 +245,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
       nft.commit([...changes, ...midstreamChanges(changes)]);
       changes = guardChanges(table, wish, readGuard());
       if (changes.length > 0)
-        throw new GuardError("VERIFY_FAILED", `${changes.length} changes to table '${table}' did not hold`);
+        throw new GuardError("VERIFY_FAILED", `table '${table}' did not take ${changes.map(changeText).join(", ")}`);
     }
     await finishUpgrade();
     learned = readLearned(table);
@@ -352,6 +352,11 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   }
 
   return { ensureSkeleton, reconcile, isJudging: netfilter.isOn, attach, detach, table, families: skeleton.families };
+}
+
+function changeText(change: NftChange): string {
+  if ("chain" in change) return `${change.op} '${change.chain.chain}'`;
+  return `${change.op} of set '${change.set.set}' (${change.elements.length})`;
 }
 
 function portGone(port: string): GuardError {

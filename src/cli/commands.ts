@@ -1,10 +1,12 @@
 /** Every command, in the order help shows them. */
 import type { Command } from "./command.ts";
 import { agentCommand } from "./commands/agent.ts";
+import { exportCmdlineCommand } from "./commands/cmdline.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { docsCommand } from "./commands/docs.ts";
 import { dropsCommand } from "./commands/drops.ts";
 import { explainCommand } from "./commands/explain.ts";
+import { exportDhcpdCommand, exportDnsmasqCommand, exportKeaCommand } from "./commands/export.ts";
 import { labCommands } from "./commands/lab.ts";
 import { leaseListCommand, leaseReleaseCommand } from "./commands/lease.ts";
 import { policyMatrixCommand } from "./commands/policy.ts";
@@ -25,6 +27,10 @@ export const commands: readonly Command[] = [
   policyMatrixCommand,
   leaseListCommand,
   leaseReleaseCommand,
+  exportDhcpdCommand,
+  exportKeaCommand,
+  exportDnsmasqCommand,
+  exportCmdlineCommand,
   ...labCommands,
   agentCommand,
   completionCommand,

@@ -19,7 +19,7 @@ test.each([
   ["network.spec.wiring.kind", "bridged", "required"],
   ["network.spec.addressing", "fields", '{"kind":"managed"}'],
   ["network.spec.addressing.leaseSeconds", "number 10-31536000", "3600"],
-  ["network.spec.addressing.macScheme", "ip | random", '"random"'],
+  ["network.spec.addressing.macScheme", "ip | net | random", '"random"'],
   ["network.spec.addressing.routes[].via", "IPv4 address", "required"],
   ["group.spec.ingress[].ports", "list of port or range", "none"],
   ["group.spec.ingress[].from", "any | network | {group} | {prefix}", "required"],

@@ -349,7 +349,7 @@ describe("one fault is one line", () => {
     [
       "a word that is none of the choices",
       network(`${lan}\naddressing: { kind: managed, macScheme: ipp }`),
-      "site.yaml:7:43: network lan0: spec.addressing.macScheme: \"ipp\" is not ip or random; did you mean 'ip'?",
+      "site.yaml:7:43: network lan0: spec.addressing.macScheme: \"ipp\" is not ip or net or random; did you mean 'ip'?",
     ],
     [
       "an empty list of NICs",

@@ -53,10 +53,10 @@ const addressing = z
       .default(3600)
       .describe("How long a DHCP lease lasts. Guests renew after half of it."),
     macScheme: z
-      .enum(["ip", "random"])
+      .enum(["ip", "net", "random"])
       .default("random")
       .describe(
-        "`ip`: the address decides the MAC, fe:00 and its four octets. `random`: a locally administered MAC, drawn once per NIC.",
+        "`ip`: the address decides the MAC, fe:00 and its four octets. `net`: so do prefix length and gateway, for guests that read them there (docs/exports.md). `random`: a locally administered MAC, drawn once per NIC.",
       ),
     dns: z.array(parsed(address4, "DNS server.")).max(8).default([]).describe("DNS servers told to guests, in order."),
     dns6: z

@@ -79,8 +79,8 @@ const policyTrials = {
   "inet-conntrack": table("inet", ...conntrackRules),
   "connection-limits": table(
     "inet",
-    "set tracked { typeof ct zone . ct original ip saddr; size 4; flags dynamic; ct count over 8\nelements = { 1 . 192.0.2.1 ct count over 4 }\n}",
-    rule("track", "ct state new add @tracked { ct zone . ct original ip saddr } drop"),
+    "set tracked { typeof ct zone . ct original ip saddr; ct count over 8\nelements = { 1 . 192.0.2.1 ct count over 4 }\n}",
+    rule("track", "ct state new ct zone . ct original ip saddr @tracked drop"),
   ),
 } as const satisfies Partial<Record<Capability, string>>;
 

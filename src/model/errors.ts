@@ -32,6 +32,11 @@ export const errorCatalogue = {
     http: 409,
     hint: "Add a range to the network's range4, or delete guests that are no longer used.",
   },
+  NOT_EXPORTABLE: {
+    exit: 2,
+    http: 400,
+    hint: "docs/exports.md says what each form can carry; change the network or the guest, or take another form.",
+  },
   PORT_MISSING: {
     exit: 3,
     http: 404,

@@ -10,8 +10,8 @@ import type { Reason } from "./reasons.ts";
 /** How a port reaches its network. The other kinds of the design join this union with their own work. */
 export type Wiring = { readonly kind: "bridged"; readonly bridge: InterfaceName; readonly uplink?: InterfaceName };
 
-/** `ip`: the address decides the MAC (FE:00:o1:o2:o3:o4). `random`: a locally administered MAC, unique in the store. */
-export type MacScheme = "ip" | "random";
+/** `ip`: the address decides the MAC (FE:00:o1:o2:o3:o4). `net`: the prefix length and the gateway too. `random`: a locally administered MAC, unique in the store. */
+export type MacScheme = "ip" | "net" | "random";
 
 /** How a guest gets its address and how we know it. */
 export type Addressing = {

@@ -94,7 +94,7 @@ function knownWorld({ binding, facts, owner }: ExplainedPort, suppression: boole
 
 /** What of the NIC's identity the file leaves to the host. */
 function assignedText({ address4, mac }: NicSpec, macScheme: MacScheme | undefined): string {
-  const isMacNamed = mac !== undefined || (macScheme === "ip" && address4 !== undefined);
+  const isMacNamed = mac !== undefined || (macScheme !== undefined && macScheme !== "random" && address4 !== undefined);
   return [...(address4 === undefined ? ["address"] : []), ...(isMacNamed ? [] : ["MAC"])].join(" and ");
 }
 

@@ -2,10 +2,11 @@
  * Which address and MAC every NIC gets. What a NIC holds it keeps; what the operator names replaces it; the rest is assigned.
  * NICs are known by their place in the guest's spec, as attachments know them: one more is appended, the last is taken away.
  */
-import { ipv4FromMac, macFromIpv4, randomMac } from "../addressing/mac-scheme.ts";
+import { macFromIpv4, randomMac, spelledIpv4 } from "../addressing/mac-scheme.ts";
+import { macFromSettings, settingsFromMac } from "../addressing/net-mac.ts";
 import { allocate, isAssignable } from "../addressing/pool.ts";
 import { GuardError } from "../model/errors.ts";
-import type { Ipv4Address } from "../model/ipv4.ts";
+import { type Ipv4Address, prefix4Bounds } from "../model/ipv4.ts";
 import type { Ipv6Address } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
@@ -32,12 +33,19 @@ interface Draft {
   mac: MacAddress | undefined;
 }
 
+/** A MAC that spells this address, but with another prefix or gateway than the network has: its guest would go astray. */
+export function misleads(mac: MacAddress, { prefix4, gateway4 }: NetworkSpec, address: Ipv4Address): boolean {
+  const spelled = settingsFromMac(mac);
+  if (spelled?.address !== address) return false;
+  return spelled.gateway !== gateway4 || spelled.length !== prefix4Bounds(prefix4).length;
+}
+
 function keptMac(network: NetworkSpec, held: NicIdentity, address: Ipv4Address | undefined): MacAddress | undefined {
   const [before] = held.addresses4;
-  if (address !== undefined && address === before) return held.mac;
+  if (address !== undefined && address === before) return misleads(held.mac, network, address) ? undefined : held.mac;
   // A MAC that spells the address given up belongs to whoever gets that address next.
-  const spelled = ipv4FromMac(held.mac) === before;
-  return network.addressing.macScheme === "ip" || spelled ? undefined : held.mac;
+  const spelled = spelledIpv4(held.mac) === before;
+  return network.addressing.macScheme !== "random" || spelled ? undefined : held.mac;
 }
 
 function draftOf(site: WantedSite, { name, held: guest }: GuestWish, spec: NicSpec, nic: number): Draft {
@@ -94,7 +102,7 @@ function takenAddress(
 }
 
 function takenMac(draft: Draft, mac: MacAddress, by: string): GuardError {
-  const derived = ipv4FromMac(mac) === draft.address ? " (it spells the address)" : "";
+  const derived = spelledIpv4(mac) === draft.address ? " (it spells the address)" : "";
   const says = `MAC ${mac}${derived}, wanted for ${nicText(draft.claim)}, is held by ${by}`;
   return new GuardError("MAC_TAKEN", says, { fields: { mac, guest: draft.claim.guest, holder: by } });
 }
@@ -146,17 +154,33 @@ function claimMac(site: WantedSite, draft: Draft, mac: MacAddress): void {
 const isMacFree = (site: WantedSite, mac: MacAddress): boolean =>
   site.macs.holder(mac) === undefined && !site.gatewayMacs.has(mac);
 
-const spellsAddress = (draft: Draft): boolean => draft.mac === undefined && draft.network.addressing.macScheme === "ip";
+/** The MAC that the address decides; undefined where none does. @throws SITE_INVALID when the scheme cannot spell the network */
+function spelledMac(
+  guest: ObjectName,
+  { prefix4, gateway4, addressing }: NetworkSpec,
+  address: Ipv4Address,
+): MacAddress | undefined {
+  if (addressing.macScheme === "random") return undefined;
+  if (addressing.macScheme === "ip") return macFromIpv4(address);
+  const spelled = macFromSettings({ address, length: prefix4Bounds(prefix4).length, gateway: gateway4 });
+  if (spelled.ok) return spelled.mac;
+  throw invalid("guest", guest, `no MAC can be made of ${address}: ${spelled.why}`);
+}
+
+const draftMac = ({ mac, claim, network }: Draft, address: Ipv4Address): MacAddress | undefined =>
+  mac === undefined ? spelledMac(claim.guest, network, address) : undefined;
 
 /** @param cursors where the search of each network goes on, so that many guests walk the pool once */
 function assignAddress(site: WantedSite, draft: Draft, cursors: Map<ObjectName, number>): void {
   const { network: name } = draft.spec;
   const wire = networksOfWire(site, name);
   const gateways = new Set(site.siblings(name).map(({ spec }) => spec.gateway4));
-  const taken = (address: Ipv4Address): boolean =>
-    gateways.has(address) ||
-    wire.some((network) => site.addresses.holder(addressOn(network, address)) !== undefined) ||
-    (spellsAddress(draft) && !isMacFree(site, macFromIpv4(address)));
+  const taken = (address: Ipv4Address): boolean => {
+    if (gateways.has(address)) return true;
+    if (wire.some((network) => site.addresses.holder(addressOn(network, address)) !== undefined)) return true;
+    const mac = draftMac(draft, address);
+    return mac !== undefined && !isMacFree(site, mac);
+  };
   const { address, next } = allocate({ name, ...draft.network }, taken, cursors.get(name));
   cursors.set(name, next);
   draft.address = address;
@@ -169,7 +193,8 @@ function identityOf({ claim, spec, address, mac }: Draft): NicIdentity {
 }
 
 function spellAddress(site: WantedSite, draft: Draft): void {
-  if (draft.address !== undefined && spellsAddress(draft)) claimMac(site, draft, macFromIpv4(draft.address));
+  const mac = draft.address === undefined ? undefined : draftMac(draft, draft.address);
+  if (mac !== undefined) claimMac(site, draft, mac);
 }
 
 /** What is named or kept comes before what is assigned, so that no assignment takes an address that the same file names. */

@@ -1,4 +1,5 @@
 /** From wanted objects to one store transaction and the sentences that tell it; what is not in the file stays as it is. */
+import { unspellable } from "../addressing/net-mac.ts";
 import { GuardError } from "../model/errors.ts";
 import { type Ipv4Address, parseIpv4 } from "../model/ipv4.ts";
 import { type ObjectName, parseObjectName } from "../model/names.ts";
@@ -8,11 +9,11 @@ import type { Guest, GuestSpec, Kind, NetworkSpec, Resource } from "../model/res
 import type { Json, Key, Revision, Transaction, Write } from "../store/store.ts";
 import { addressOn, type Claim, type Claims, siteKeys } from "./claims.ts";
 import type { SiteView } from "./desired.ts";
-import { assignIdentities, type GuestWish, type Random, releaseGuest, unassignable } from "./identity.ts";
+import { assignIdentities, type GuestWish, misleads, type Random, releaseGuest, unassignable } from "./identity.ts";
 import { sameJson, toJson } from "./json.ts";
 import { assertAlone } from "./overlaps.ts";
 import { createdSentences, deletedSentences, groupSentences, guestSentences, networkSentences } from "./sentences.ts";
-import { assertReferences, type HeldNetworks, peerGroups, type WantedSite, wantedSite } from "./wanted.ts";
+import { assertReferences, type HeldNetworks, invalid, peerGroups, type WantedSite, wantedSite } from "./wanted.ts";
 
 /** What the store holds of the site. */
 export interface HeldSite extends HeldNetworks {
@@ -142,6 +143,23 @@ function assertHoldings(site: WantedSite, name: ObjectName, spec: NetworkSpec, h
   );
 }
 
+/** With `macScheme: net` MACs spell the network too: they must be able to, and those that were given must go on telling the truth. */
+function assertSpelled(
+  name: ObjectName,
+  spec: NetworkSpec,
+  held: readonly Holding[],
+  guests: ReadonlyMap<string, Guest>,
+): void {
+  const why = spec.addressing.macScheme === "net" ? unspellable(spec.prefix4, spec.gateway4) : undefined;
+  if (why !== undefined) throw invalid("network", name, `spec.addressing.macScheme: ${why}`);
+  const misled = held.filter(({ address, claim: { guest, nic } }) => {
+    const found = guests.get(guest);
+    const mac = found?.spec.nics[nic]?.mac === undefined ? found?.nics[nic]?.mac : undefined;
+    return mac !== undefined && misleads(mac, spec, address);
+  });
+  if (misled.length > 0) throw networkInUse(name, "another prefix or gateway stands in the MACs", misled);
+}
+
 /** A port is bound to its NIC's number: taking a NIC away would darken it. */
 function assertAttached(held: HeldSite, name: ObjectName, before: Guest, after: GuestSpec): void {
   if (after.nics.length >= before.nics.length || !held.attached.has(name)) return;
@@ -183,7 +201,10 @@ function guestWishes(held: HeldSite, changed: readonly Resource[]): readonly Gue
 function assertNetworks(site: WantedSite, changed: readonly Resource[], guests: ReadonlyMap<string, Guest>): void {
   const networks = changed.filter((resource) => resource.kind === "network");
   const held = holdings(site, new Set(networks.map(({ name }) => name)), guests);
-  for (const { name, spec } of networks) assertHoldings(site, name, spec, held.get(name) ?? []);
+  for (const { name, spec } of networks) {
+    assertHoldings(site, name, spec, held.get(name) ?? []);
+    assertSpelled(name, spec, held.get(name) ?? [], guests);
+  }
 }
 
 function sentencesOf(held: HeldSite, guests: ReadonlyMap<ObjectName, Guest>, resource: Resource): readonly string[] {

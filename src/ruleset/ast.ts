@@ -198,7 +198,8 @@ export interface SetSpec {
   readonly key: readonly Field[];
   /** Present on maps: what the key leads to. */
   readonly to?: Field;
-  readonly size: number;
+  /** At most so many elements; absent where the kernel must choose a table that grows. */
+  readonly size?: number;
   /**
    * static: filled by the agent. limited, limitedBytes: filled by the agent, a token bucket of its own in every element. ranges: filled by the agent, prefixes.
    * counted: filled by rules, with counters. buckets: filled by rules, forgotten after a minute. learned: filled by rules, forgotten after a day without use.

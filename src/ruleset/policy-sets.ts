@@ -52,7 +52,7 @@ const ruleSets: readonly SetSpec[] = [
 
 const flowSets: readonly SetSpec[] = [
   { name: "flows", key: ["mark"], size: PORTS, use: "limited" },
-  { name: "connections", key: ["mark"], size: PORTS, use: "connections" },
+  { name: "connections", key: ["mark"], use: "connections" },
   { name: "midstream", key: ["mark"], size: PORTS, use: "briefly" },
   { name: "watched", key: ["mark"], size: 2 * PORTS, use: "static" },
   { name: "policy_drops", key: ["mark"], size: 2 * PORTS, use: "counted" },

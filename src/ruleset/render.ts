@@ -118,13 +118,14 @@ const USE: Record<SetSpec["use"], string> = {
   learned: " flags dynamic,timeout; timeout 1d;",
   beats: " flags timeout; timeout 2s;",
   briefly: " flags timeout; timeout 1m;",
-  // Every element brings its own number.
-  connections: " flags dynamic; ct count over 1\n\t",
+  // Every element brings its own number. Not dynamic: of such a set the kernel takes out every element whose count is 0, once a second. Counts stand only in
+  // the kind of table that it chooses for a set without a size.
+  connections: " ct count over 1\n\t",
 };
 
 function renderSet(set: SetSpec): string {
   const type = `typeof ${declare(set.key)}${set.to === undefined ? "" : ` : ${declare([set.to])}`};`;
-  return `\t${set.to === undefined ? "set" : "map"} ${set.name} { ${type} size ${set.size};${USE[set.use]} }\n`;
+  return `\t${set.to === undefined ? "set" : "map"} ${set.name} { ${type}${set.size === undefined ? "" : ` size ${set.size};`}${USE[set.use]} }\n`;
 }
 
 function renderChain(chain: Chain): string {

@@ -99,7 +99,7 @@ const addressing = variants<Addressing>({
   managed: fields<Extract<Addressing, { readonly kind: "managed" }>>({
     kind: oneOf("managed"),
     leaseSeconds: whole(1),
-    macScheme: oneOf("ip", "random"),
+    macScheme: oneOf("ip", "net", "random"),
     dns: list(address4),
     dns6: list(address6),
     ntp: list(address4),

@@ -63,7 +63,7 @@ test("what policy wants is found as it is", async () => {
   const judged =
     "table inet t {\n chain c { type filter hook forward priority 0;\n ct zone 7 ct original ip saddr 192.0.2.1 accept\n }\n}";
   expect(found["inet-conntrack"].has).toBe(takes(judged));
-  const limited = "table inet t {\n set s { typeof ct zone; size 4; flags dynamic; ct count over 8\n }\n}";
+  const limited = "table inet t {\n set s { typeof ct zone; ct count over 8\n }\n}";
   expect(found["connection-limits"].has).toBe(takes(limited));
   const shape = policyShapeOf(found);
   for (const name of policyNeeds[shape]) expect(found[name], name).toEqual({ has: "yes" });

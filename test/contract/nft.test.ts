@@ -1,6 +1,7 @@
 /** What the agent relies on in nf_tables: the memory double and the kernel give the same answers. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { Element, Nft, PortChain, SetRef } from "../../src/kernel/nft.ts";
 import { memoryNft } from "../../src/kernel/nft-memory.ts";
@@ -20,7 +21,7 @@ const skeleton = text("netdev") + text("bridge");
 
 /** Declared as stateful policy needs them; nft 1.0.6 wants the line's end behind the count. */
 const policy = `table inet ${TABLE} {
-	set conns { typeof ct zone . ct original ip saddr; size 65536; flags dynamic; ct count over 8192
+	set conns { typeof ct zone . ct original ip saddr; ct count over 8192
 	}
 	map zone { typeof meta iif : ct zone; size 1024; }
 	map class { typeof ct zone . ip daddr . meta mark : meta mark; size 1024; flags interval; }
@@ -259,7 +260,7 @@ test("the element with room for two connections lets two by and stops the third,
 	set stopped { typeof ip saddr . udp sport; size 16; flags dynamic; }
 	chain out {
 		type filter hook output priority 0;
-		ct state new add @conns { ct zone . ct original ip saddr } add @stopped { ip saddr . udp sport } drop
+		ct state new ct zone . ct original ip saddr @conns add @stopped { ip saddr . udp sport } drop
 	}
 }
 `;
@@ -269,6 +270,9 @@ test("the element with room for two connections lets two by and stops the third,
     { key: zoned(0, 2), connections: 3 },
   ];
   nft.commit([{ op: "add-elements", set: set("conns", "inet"), elements }]);
+  // A set declared `dynamic` would have lost them by now: nobody has a connection, and the kernel cleans up once a second.
+  await sleep(2_500);
+  expect(nft.elements(set("conns", "inet"))).toHaveLength(2);
   const receiver = createSocket("udp4");
   receiver.bind(0, "127.0.0.9");
   await once(receiver, "listening");

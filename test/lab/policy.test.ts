@@ -263,6 +263,8 @@ describe("security groups", () => {
   test("one guest's connections have a bound, and others have theirs", async () => {
     await applyExtras(guarded, { ...everyday, nics: { ...everyday.nics, guest3: "connections: 20" } });
     const { neighbour } = guarded.lab.topology;
+    // A NIC that has been idle has its bound still.
+    await sleep(2_500);
     const before = await dropsOf(guarded, client.port);
     const script = 'for n in $(seq 60); do timeout 3 socat -u "TCP4:$1:$2,connect-timeout=1" - & done; wait';
     await guarded.lab.exec("guest3", ["sh", "-c", script, "sh", neighbour.address, String(SHOP)], {

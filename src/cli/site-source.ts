@@ -1,0 +1,112 @@
+/** Where a command gets the site from: the agent, which knows who every NIC came to be, or files alone. */
+import { randomFillSync } from "node:crypto";
+import type { Client } from "../api/client.ts";
+import { checkSite } from "../config/check.ts";
+import { loadSite } from "../config/load.ts";
+import { documentSchemas } from "../config/schema.ts";
+import { type ExportedSite, type MacMatters, undecidedMacs } from "../export/site.ts";
+import { GuardError } from "../model/errors.ts";
+import { parseIpv4 } from "../model/ipv4.ts";
+import { parseMac } from "../model/mac.ts";
+import type { ObjectName } from "../model/names.ts";
+import type { ObjectView } from "../model/operations.ts";
+import type { Guest, NetworkSpec, NicIdentity } from "../model/resources.ts";
+import { freshSite } from "../plan/site.ts";
+import { clientFor } from "./agent-client.ts";
+import type { Input, Io, OptionSpec } from "./command.ts";
+
+export interface SiteSource {
+  read(): Promise<ExportedSite>;
+  /** The same text twice: nothing was written in between. */
+  stamp(): Promise<string>;
+}
+
+function strange(view: ObjectView): GuardError {
+  return new GuardError("INTERNAL", `${view.kind} '${view.name}': the agent's answer is not one of this version`);
+}
+
+const isFields = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
+const field = (value: unknown, name: string): unknown => (isFields(value) ? value[name] : undefined);
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+
+function networkOf(view: ObjectView): readonly [ObjectName, NetworkSpec] {
+  const read = documentSchemas.network.safeParse({ kind: view.kind, name: view.name, spec: view.spec });
+  if (!read.success) throw strange(view);
+  return [read.data.name, read.data.spec];
+}
+
+function identitiesOf(view: ObjectView, networks: readonly ObjectName[]): readonly NicIdentity[] {
+  return listOf(field(view.status, "nics")).map((nic, n) => {
+    const mac = parseMac(String(field(nic, "mac")));
+    const addresses4 = listOf(field(nic, "addresses4")).flatMap((address) => parseIpv4(String(address)) ?? []);
+    const network = networks[n];
+    if (mac === undefined || network === undefined) throw strange(view);
+    return { network, mac, addresses4 };
+  });
+}
+
+function guestOf(view: ObjectView): readonly [ObjectName, Guest] {
+  const read = documentSchemas.guest.safeParse({ kind: view.kind, name: view.name, spec: view.spec });
+  if (!read.success) throw strange(view);
+  const { name, spec } = read.data;
+  const nics = identitiesOf(
+    view,
+    spec.nics.map(({ network }) => network),
+  );
+  return [name, { name, spec, nics }];
+}
+
+function agentSource(client: Client): SiteSource {
+  return {
+    read: async () => {
+      const [networks, guests] = [await client.list("network"), await client.list("guest")];
+      return { networks: new Map(networks.map(networkOf)), guests: new Map(guests.map(guestOf)) };
+    },
+    stamp: async () => {
+      const { startedAt, store } = await client.status();
+      return `${startedAt}/${store.revision}`;
+    },
+  };
+}
+
+/** @throws NOT_EXPORTABLE when a MAC is not to be known from a file */
+function assertDecided(site: ExportedSite, matters: MacMatters): void {
+  const [first, ...rest] = undecidedMacs(site, matters);
+  if (first === undefined) return;
+  const more = rest.length === 0 ? "" : ` (and of ${rest.length} more)`;
+  throw new GuardError(
+    "NOT_EXPORTABLE",
+    `the MAC of ${first}${more} is drawn when the site is applied: export from the agent (without -f), name the MAC, or use macScheme: ip`,
+  );
+}
+
+function fileSource(paths: readonly string[], matters: MacMatters, io: Io): SiteSource {
+  const texts = (): Promise<readonly string[]> => Promise.all(paths.map((path) => io.readFile(path)));
+  return {
+    read: async () => {
+      const resources = (await texts()).flatMap((text, n) => {
+        const path = paths[n] ?? "";
+        return [...loadSite(text, path === "-" ? "standard input" : path)];
+      });
+      checkSite(resources, { networks: new Map(), groups: new Map() });
+      const site = freshSite(resources, (count) => randomFillSync(new Uint8Array(count)));
+      assertDecided(site, matters);
+      return site;
+    },
+    stamp: async () => JSON.stringify(await texts()),
+  };
+}
+
+/** Of every command that takes its site from here. */
+export const siteFileOption = {
+  type: "string",
+  short: "f",
+  value: "FILE",
+  multiple: true,
+  text: "from this site file, not from the agent: needs neither agent nor root",
+} as const satisfies OptionSpec;
+
+export function sourceOf(input: Input, io: Io, matters: MacMatters): SiteSource {
+  const files = input.options("file");
+  return files.length > 0 ? fileSource(files, matters, io) : agentSource(clientFor(input, io));
+}
