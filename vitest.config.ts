@@ -1,4 +1,4 @@
-/** Two projects: `unit` needs nothing; `lab` needs root and makes its own network namespaces. */
+/** `unit` needs nothing; `lab` needs root and makes its own network namespaces; `platforms` needs the programs of the platforms too. */
 import { defineConfig } from "vitest/config";
 import { patience } from "./src/lab/patience.ts";
 
@@ -7,6 +7,16 @@ export default defineConfig({
     projects: [
       { test: { name: "unit", include: ["src/**/*.test.ts", "test/*.test.ts"], testTimeout: patience(20_000) } },
       { test: { name: "bench", include: ["test/bench/all.bench.ts"] } },
+      {
+        test: {
+          name: "platforms",
+          include: ["test/platforms/*.test.ts"],
+          testTimeout: patience(120_000),
+          hookTimeout: patience(60_000),
+          fileParallelism: false,
+          pool: "forks",
+        },
+      },
       {
         test: {
           name: "lab",

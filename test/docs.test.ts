@@ -23,6 +23,7 @@ const pages = [
   "docs/exports.md",
   "docs/policy.md",
   "docs/decisions.md",
+  ...["cni", "libvirt", "lxc", "qemu", "xen"].map((name) => `docs/platforms/${name}.md`),
 ];
 
 describe("reference pages", () => {

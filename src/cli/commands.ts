@@ -2,16 +2,20 @@
 import type { Command } from "./command.ts";
 import { agentCommand } from "./commands/agent.ts";
 import { exportCmdlineCommand } from "./commands/cmdline.ts";
+import { cniCommand } from "./commands/cni.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { docsCommand } from "./commands/docs.ts";
 import { dropsCommand } from "./commands/drops.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { exportDhcpdCommand, exportDnsmasqCommand, exportKeaCommand } from "./commands/export.ts";
+import { hookCommands } from "./commands/hook.ts";
+import { importCommands } from "./commands/import.ts";
 import { labCommands } from "./commands/lab.ts";
 import { leaseListCommand, leaseReleaseCommand } from "./commands/lease.ts";
 import { policyMatrixCommand } from "./commands/policy.ts";
 import { attachCommand, detachCommand, statusCommand } from "./commands/ports.ts";
 import { applyCommand, deleteCommand, describeCommand, getCommand, planCommand } from "./commands/site.ts";
+import { tapCommands } from "./commands/tap.ts";
 
 export const commands: readonly Command[] = [
   applyCommand,
@@ -31,6 +35,10 @@ export const commands: readonly Command[] = [
   exportKeaCommand,
   exportDnsmasqCommand,
   exportCmdlineCommand,
+  ...importCommands,
+  ...tapCommands,
+  ...hookCommands,
+  cniCommand,
   ...labCommands,
   agentCommand,
   completionCommand,

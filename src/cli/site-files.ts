@@ -1,7 +1,5 @@
 /** Site files that a command reads by itself, with or without an agent. */
 import { randomFillSync } from "node:crypto";
-import { checkSite } from "../config/check.ts";
-import { loadSite } from "../config/load.ts";
 import type { Resource } from "../model/resources.ts";
 import type { Random } from "../plan/identity.ts";
 import type { Io, OptionSpec } from "./command.ts";
@@ -18,6 +16,9 @@ export function readSiteTexts(
 
 /** The site that the files are, with nothing besides. @throws SITE_INVALID */
 export async function readSite(paths: readonly string[], io: Io): Promise<readonly Resource[]> {
+  // Only here: the site's reader takes ten times as long to load as everything a hook needs.
+  const { checkSite } = await import("../config/check.ts");
+  const { loadSite } = await import("../config/load.ts");
   const files = await readSiteTexts(paths, io);
   const resources = files.flatMap(({ path, text }) => [...loadSite(text, path)]);
   checkSite(resources, { networks: new Map(), groups: new Map() });

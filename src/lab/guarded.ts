@@ -34,10 +34,15 @@ export async function isAnswering(agent: LabAgent): Promise<boolean> {
   return status !== 7;
 }
 
-/** Returns when it answers. It ends with the lab. @throws COMMAND_FAILED with the end of its log */
-export async function startAgent(lab: Lab): Promise<LabAgent> {
+/**
+ * Returns when it answers. It ends with the lab.
+ * @param prefixes of guarded ports, instead of the agent's own
+ * @throws COMMAND_FAILED with the end of its log
+ */
+export async function startAgent(lab: Lab, prefixes: readonly string[] = []): Promise<LabAgent> {
   const agent = agentOf(lab);
-  const options = ["--state-dir", agent.stateDirectory, "--socket", agent.socket];
+  const guarded = prefixes.flatMap((prefix) => ["--port-prefix", prefix]);
+  const options = ["--state-dir", agent.stateDirectory, "--socket", agent.socket, ...guarded];
   const process = await lab.start("host", [execPath, builtFile("main.js"), "agent", ...options], "agent.log");
   const ended = process.ended.then((status) => `it ended with status ${status}`);
   const deadline = performance.now() + START_MS;

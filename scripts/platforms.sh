@@ -1,0 +1,79 @@
+# Sourced by ./selftest-platforms, behind prepare.sh and kernels.sh: the real programs of each platform, and a guest for them to boot.
+
+platform_names="podman qemu lxc libvirt xen"
+
+# What is looked for, and the Debian package that brings it. Only here: ./selftest needs none of it.
+tools_of() {
+  case $1 in
+    podman) echo "podman:podman crun:crun /usr/lib/cni/bridge:containernetworking-plugins" ;;
+    qemu) echo "$vm_tools" ;;
+    lxc) echo "lxc-start:lxc" ;;
+    libvirt) echo "$vm_tools virsh:libvirt-clients libvirtd:libvirt-daemon /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so:libvirt-daemon-driver-qemu" ;;
+    xen) echo "$vm_tools xl:xen-utils-4.17 xenstore-read:xenstore-utils" ;;
+  esac
+}
+
+# A guest that boots in seconds under QEMU's emulator: Debian's kernel, busybox, the modules of a virtio and of a Xen NIC.
+make_guest() {
+  local home=$1 release=$2 out=$3 root module file
+  root=$(mktemp -d)
+  mkdir -p "$root/bin" "$root/modules" "$root/proc" "$root/sys" "$root/dev"
+  cp /bin/busybox "$root/bin/busybox"
+  cp scripts/guest-init "$root/init"
+  cp scripts/guest-lease "$root/lease"
+  for module in virtio_pci virtio_net xen-netfront; do
+    modprobe -d "$home/root" -S "$release" --show-depends "$module" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p'
+  done | awk '!seen[$0]++' | while read -r file; do
+    module=$(basename "${file%.xz}")
+    case $file in *.xz) xz -dc "$file" >"$root/modules/$module" ;; *) cp "$file" "$root/modules/$module" ;; esac
+    printf '%s\n' "$module" >>"$root/modules/order"
+  done
+  (cd "$root" && find . -print0 | cpio -0 --quiet -o -H newc -R 0:0) >"$out"
+  rm -rf "$root"
+}
+
+xen_cache=${VIFGUARD_XEN_CACHE:-/var/cache/vifguard-xen}
+
+# The hypervisor alone, unpacked and not installed: nothing of it may find its way into this machine's boot loader.
+fetch_xen() {
+  [ ! -e "$xen_cache/xen" ] || return 0
+  say "fetching Xen"
+  rm -rf "$xen_cache"
+  mkdir -p "$xen_cache/deb"
+  (cd "$xen_cache/deb" && apt-get download -q xen-hypervisor-4.17-amd64) >"$xen_cache/log" 2>&1 || { tail -n 20 "$xen_cache/log" >&2; die "xen-hypervisor-4.17-amd64 could not be fetched" "its words are above"; }
+  dpkg-deb -x "$xen_cache"/deb/*.deb "$xen_cache/root"
+  gunzip -c "$xen_cache/root/boot/xen-4.17-amd64.gz" >"$xen_cache/draft"
+  mv "$xen_cache/draft" "$xen_cache/xen"
+}
+
+# Unpacked, for the domains: libxl's own XZ now and then fails under QEMU's emulator.
+unpack_kernel() {
+  local offset
+  offset=$(LC_ALL=C grep -abom 1 "$(printf '\3757zXZ')" "$1" | head -n 1 | cut -d: -f1)
+  # What follows the payload is no XZ any more, and xz says so after it has written all of it.
+  tail -c "+$((offset + 1))" "$1" | xz -dc >"$2" 2>/dev/null || true
+  [ "$(head -c 4 "$2" | tail -c 3)" = ELF ] || die "'$1' could not be unpacked"
+}
+
+# As run_on of kernels.sh, but the kernel runs as dom-0 of a real Xen: run_dom0 OUT SECONDS COMMAND…
+# QEMU must hide SMAP (Xen's builder of dom-0 dies of it under TCG) and RDTSCP (no nRIP for SVM).
+run_dom0() {
+  local out=$1 seconds=$2 home=$kernel_cache/6.1 release status=0
+  shift 2
+  release=$(cat "$home/release")
+  make_initramfs "$home" "$release" "$out/initramfs"
+  {
+    printf 'cd %q && exec env' "$PWD"
+    printf ' %q' PATH="$PATH" HOME=/root TERM=dumb NO_COLOR=1 "$@"
+    printf '\n'
+  } >"$out/command"
+  timeout --foreground "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-smap,-smep,-la57,-pku,-rdtscp,-xsave,-avx,-avx2,-fma,-f16c -machine q35 -m 1700 -smp 1 \
+    -nodefaults -no-user-config -display none -no-reboot -serial stdio -device virtio-rng-pci \
+    -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap -device virtio-9p-pci,fsdev=root,mount_tag=root \
+    -fsdev local,id=out,path="$out",security_model=none -device virtio-9p-pci,fsdev=out,mount_tag=out \
+    -kernel "$xen_cache/xen" -append "dom0_mem=1100M,max:1100M dom0_max_vcpus=1 console=com1 com1=115200,8n1 noreboot=no loglvl=warning guest_loglvl=warning" \
+    -initrd "$home/root/boot/vmlinuz-$release console=hvc0 quiet panic=-1 oops=panic vg.modules=$home/root/lib/modules vg.out=$out,$out/initramfs" </dev/null | sed -u 's/\r//g' || status=$?
+  [ "$status" != 124 ] || return 124
+  [ ! -s "$out/status" ] || return "$(cat "$out/status")"
+  return 98
+}
