@@ -14,6 +14,7 @@ import {
   within,
 } from "./ast.ts";
 import {
+  BEHIND_HEADERS,
   EXTENSION,
   ICMP6_ORDINARY,
   MULTICAST6,
@@ -64,7 +65,7 @@ export const fromIp6: readonly Chain[] = [
     name: "from_ip6_other",
     rules: [
       when([oneOf("ip6Next", ...Object.values(EXTENSION), ...UNWALKED)], goTo("from_ext6")),
-      when([atLeast("transport", 0)], goTo("from_dest6")),
+      when([atLeast("transport", 0), BEHIND_HEADERS], goTo("from_dest6")),
       when([], goTo("from_ext6_bad")),
     ],
   },
@@ -94,7 +95,7 @@ export const fromIp6: readonly Chain[] = [
       when([oneOf("transport", PROTOCOL.icmp6, ...Object.values(EXTENSION), ...UNWALKED)], goTo("from_ext6_bad")),
       when([is("transport", PROTOCOL.tcp)], goTo("from_tcp6")),
       when([is("transport", PROTOCOL.udp)], goTo("from_udp6")),
-      when([atLeast("transport", 0)], goTo("from_dest6")),
+      when([atLeast("transport", 0), BEHIND_HEADERS], goTo("from_dest6")),
       when([], goTo("from_ext6_bad")),
     ],
   },

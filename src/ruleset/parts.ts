@@ -2,6 +2,7 @@
 import { type Reason, reasonTable } from "../model/reasons.ts";
 import {
   accept,
+  atLeast,
   back,
   below,
   type Chain,
@@ -46,6 +47,9 @@ export const PROTOCOL = { icmp: 1, igmp: 2, ipip: 4, tcp: 6, udp: 17, ip6: 41, g
 export const EXTENSION = { hopByHop: 0, routing: 43, fragment: 44, authentication: 51, none: 59, options: 60 } as const;
 /** Mobility, HIP and Shim6: extension headers by the registry which the kernel does not walk, so what stands behind them is not known. */
 export const UNWALKED = [135, 139, 140] as const;
+
+/** The first octet behind the headers, whatever it is, is there: an extension header that the frame cuts off leads to its end on Linux 6.18, and nowhere on 6.1. */
+export const BEHIND_HEADERS = atLeast("icmpType", 0);
 
 /** The mark is only ours to use inside the guard: frames leave it with none. */
 export const clean = (verdict: typeof accept, ...matches: readonly Match[]): Rule =>

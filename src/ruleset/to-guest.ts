@@ -1,6 +1,7 @@
 /** What may reach a guest: the chains behind `to_guest` (contract section 3). */
 import { accept, atLeast, type Chain, goTo, inSet, is, masked, oneOf, type Rule, when, within } from "./ast.ts";
 import {
+  BEHIND_HEADERS,
   BROADCAST,
   clean,
   dropTo,
@@ -104,7 +105,7 @@ const toIp6: readonly Chain[] = [
       when([is("transport", PROTOCOL.icmp6), ICMP6_ORDINARY], accept),
       refuseTo("ip6-shape", oneOf("transport", PROTOCOL.icmp6, ...Object.values(EXTENSION), ...UNWALKED)),
       when([is("transport", PROTOCOL.udp)], goTo("to_udp6")),
-      when([atLeast("transport", 0)], accept),
+      when([atLeast("transport", 0), BEHIND_HEADERS], accept),
       refuseTo("ip6-shape"),
     ],
   },

@@ -44,4 +44,11 @@ export const regressions: readonly Regression[] = [
     hex: "01005e000012fe00cb00710a080045c0002800010000ff700000cb00710ae00000122133960100030000cb0071c90000000000000000",
     verdict: "drop multicast",
   },
+  {
+    name: "an extension header that the frame cuts off: Linux 6.18 walks past it, 6.1 does not",
+    direction: "to",
+    port: 1,
+    hex: "fe00cb00710a00000000000086dd60000000000000000000000000000000000000000000000020010db800660000fc00cbfffe00710a9c00",
+    verdict: "drop ip6-shape",
+  },
 ];

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AttackContext, arpRequest, udpTo } from "../../src/lab/attack.ts";
 import { advertise, udp6To } from "../../src/lab/attack6.ts";
 import { attackNamed } from "../../src/lab/attacks.ts";
-import { ip4Of } from "../../src/lab/forge.ts";
+import { ip4Of, macOf } from "../../src/lab/forge.ts";
 import { ip6Of } from "../../src/lab/forge6.ts";
 import { patience } from "../../src/lab/patience.ts";
 import { type Sniffer, sniff } from "../../src/lab/sniff.ts";
@@ -46,13 +46,22 @@ const beside6 = [
   "2001:db8:77:1::",
   "2001:db8:78:1::100",
 ].map(ip6Of);
+/** A virtual router: its addresses may be used with its MAC, and with no other (RFC 5798 section 7.3). */
+const virtual = {
+  mac: macOf("00:00:5e:00:01:c8"),
+  address: ip4Of("203.0.113.200"),
+  address6: ip6Of("2001:db8:66::200"),
+};
+const pairs = [virtual.address, virtual.address6].map((address) => `{ address: "${address}", mac: "${virtual.mac}" }`);
 const onLink = (address: string): boolean => address.startsWith("203.0.113.");
 
 let guarded: GuardedLab;
 beforeAll(async () => {
   guarded = await raiseGuardedLab(`per${process.pid.toString(36)}`, 2, {
     network: ["multicast: [224.0.0.251, 'ff02::fb']"],
-    nics: { guest1: `addresses: [${given.map((text) => `"${text}"`).join(", ")}], roles: [router, dhcp-server]` },
+    nics: {
+      guest1: `addresses: [${given.map((text) => `"${text}"`).join(", ")}], allowedPairs: [${pairs.join(", ")}], roles: [router, dhcp-server]`,
+    },
   });
   const { neighbour, gateway } = guarded.lab.topology;
   for (const { box } of guarded.guests)
@@ -138,6 +147,53 @@ describe("several addresses and prefixes of both families", () => {
       lies: [...beside4.map(say4), ...beside6.map(say6)],
       truths: [...own4.map(say4), ...own6.map(say6)],
     });
+  });
+});
+
+describe("a pair of address and MAC", () => {
+  const out = { from: "guest1", at: "neighbour", direction: "from-guest" } as const;
+  const asVirtual = (): AttackContext => {
+    const context = contextOf(0);
+    return { ...context, self: { ...context.self, ...virtual } };
+  };
+
+  test("both families are sent from it, and from no MAC or address beside", async () => {
+    const beside = {
+      mac: macOf("00:00:5e:00:01:c9"),
+      address: ip4Of("203.0.113.201"),
+      address6: ip6Of("2001:db8:66::201"),
+    };
+    const truths = [udpTo(asVirtual()), udp6To(asVirtual(), { from: virtual.address6 })];
+    await judge({ ...out, reason: "mac-source", lies: [udpTo(asVirtual(), { mac: beside.mac })], truths });
+    const [beside4, beside6] = [
+      udpTo(asVirtual(), { address: beside.address }),
+      udp6To(asVirtual(), { from: beside.address6 }),
+    ];
+    const again = [udpTo(asVirtual()), udp6To(asVirtual(), { from: virtual.address6 })];
+    await judge({ ...out, reason: "ip4-source", lies: [beside4], truths: again.slice(0, 1) });
+    await judge({ ...out, reason: "ip6-source", lies: [beside6], truths: again.slice(1) });
+  });
+
+  test("ARP announces the address at that MAC, and neither at another", async () => {
+    const { self } = contextOf(0);
+    const lies = [
+      arpRequest(contextOf(0), { mac: self.mac, address: virtual.address }, virtual.address),
+      arpRequest(asVirtual(), { mac: virtual.mac, address: self.address }, self.address),
+    ];
+    const truths = [arpRequest(asVirtual(), virtual, virtual.address), arpRequest(contextOf(0), self, self.address)];
+    await judge({ ...out, reason: "arp-sender", lies, truths });
+  });
+
+  test("what is for the pair arrives, and nothing for an address beside it", async () => {
+    const { neighbour } = guarded.lab.topology;
+    const guest = guestAt(guarded.guests, 0);
+    const fromLan = (): AttackContext => ({ ...contextOf(0), self: neighbour, neighbour: guest });
+    const truths = [
+      udpTo(fromLan(), { to: virtual.address, toMac: virtual.mac }),
+      udp6To(fromLan(), { to: virtual.address6, toMac: virtual.mac }),
+    ];
+    const lies = [udpTo(fromLan(), { to: ip4Of("203.0.113.201"), toMac: virtual.mac })];
+    await judge({ from: "neighbour", at: "guest1", direction: "to-guest", reason: "not-for-guest", lies, truths });
   });
 });
 
