@@ -8,6 +8,7 @@ import { GuardError } from "../model/errors.ts";
 import type { DropEvent, Operations } from "../model/operations.ts";
 import { networkFacts } from "../plan/desired.ts";
 import { linkSteps } from "../plan/host.ts";
+import { policyFacts } from "../plan/policy-classes.ts";
 import { siteMembers } from "../plan/policy-members.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
@@ -39,7 +40,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     if (view === undefined) log.info({ condition: code }, "condition over");
     else log[view.severity === "error" ? "error" : "warn"]({ condition: code }, view.text);
   });
-  const meddling: Meddling = { seen: false, auditDue: false, repairedAt: 0 };
+  const meddling: Meddling = { seen: false, auditDue: false, repairedAt: 0, linksMoved: true };
   let wake = (): void => undefined;
   // Listening first: what others do from the first look on is heard.
   const nftWatch = nft.watch(() => {
@@ -97,6 +98,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     }),
     facts,
     members: ofSite(siteMembers),
+    policy: ofSite(policyFacts),
     write: async (transaction) => {
       const commit = await store.commit(transaction);
       if (!commit.ok)
@@ -120,17 +122,22 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     log.info({ drop: event }, event.observed ? "observed, let by" : "dropped");
   }
 
+  function lookAtLinks(): void {
+    meddling.linksMoved = true;
+    loop.wake();
+  }
+
   function onLink(event: LinkEvent): void {
     switch (event.kind) {
       case "lost":
         conditions.raise("EVENTS_LOST", "netlink buffer was full");
-        loop.wake();
+        lookAtLinks();
         return;
       case "removed":
-        if (ports.byIndex(event.ifindex) !== undefined) void serial(() => removed(event.ifindex)).catch(loop.wake);
+        if (ports.byIndex(event.ifindex) !== undefined) void serial(() => removed(event.ifindex)).catch(lookAtLinks);
         return;
       default:
-        if (isDisplaced(event.link.ifindex) || mayHeal(event.link) || isUnjudged(event.link)) loop.wake();
+        if (isDisplaced(event.link.ifindex) || mayHeal(event.link) || isUnjudged(event.link)) lookAtLinks();
     }
   }
 

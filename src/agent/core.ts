@@ -12,6 +12,7 @@ import type { HostView } from "../plan/desired.ts";
 import type { PortWish } from "../plan/host.ts";
 import type { Members } from "../plan/policy-members.ts";
 import type { NetworkFacts } from "../ruleset/elements.ts";
+import type { PolicyFacts } from "../ruleset/policy-elements.ts";
 import type { Store, Transaction } from "../store/store.ts";
 import type { Conditions } from "./conditions.ts";
 import type { PortDhcp } from "./dhcp.ts";
@@ -69,6 +70,8 @@ export interface Core {
   facts(): ReadonlyMap<ObjectName, NetworkFacts>;
   /** Who is who for the service policy, kept in the same way. */
   members(): Members;
+  /** What the rules know of it. */
+  policy(): PolicyFacts;
   /** Commits to the store and waits until the mirror shows it. @throws CONFLICT, STORE_UNAVAILABLE */
   write(transaction: Transaction): Promise<void>;
   random(count: number): Uint8Array;
@@ -99,9 +102,13 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
   await core.write({ expect: [], writes: [{ op: "delete", key: keys.attachment(parts.host, attachment.port) }] });
 }
 
-/** A bridge whose last judged port is gone needs no connections any more: the next pass sees to it. */
+/**
+ * A bridge whose last judged port is gone needs no connections any more, and an address that another port shares must be known as that one's: the next pass
+ * sees to it.
+ */
 function forgetFlows({ flows, ports, loop }: Core, wish: PortWish | undefined): void {
   if (wish?.judged === undefined) return;
+  if (wish.binding.sources.some(({ shared }) => shared === true)) loop.wake();
   flows.departed(wish.binding.sources.filter(({ shared }) => shared !== true).map(({ what }) => what));
   if (!ports.list().some((port) => port.wish?.judged?.name === wish.judged?.name)) loop.wake();
 }

@@ -5,17 +5,14 @@
  * nothing here ever removes the skeleton without putting a closed one in its place in the same transaction.
  */
 import type { FdbEntry, Link, Links } from "../kernel/links.ts";
-import type { Element, HeldElement, Nft, NftChange, SetRef } from "../kernel/nft.ts";
+import type { Nft, NftChange, SetRef } from "../kernel/nft.ts";
 import { GuardError } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import {
-  bareElement,
-  type ElementGroup,
   guardChanges,
   type HeldGuard,
   type HostWish,
-  isPortChain,
   judgedBridges,
   type LinkStep,
   linkSteps,
@@ -23,15 +20,15 @@ import {
   midstreamChanges,
   type PortWish,
   portChainPrefix,
-  portChains,
-  portElementGroups,
-  sameMeaning,
-  sharedElementGroups,
 } from "../plan/host.ts";
+import { changesSince, type Since, type Standing, standingOf, withoutPort, withPort } from "../plan/standing.ts";
 import { wishedSets } from "../ruleset/elements.ts";
 import type { JudgedBridge } from "../ruleset/policy-elements.ts";
 import { type Skeleton, tablePrefix } from "../ruleset/skeleton.ts";
 import { createBridgeNetfilter } from "./bridge-netfilter.ts";
+import { areHeld } from "./held.ts";
+import { createLearned } from "./learned.ts";
+import { createPortRules } from "./port-rules.ts";
 import { quietly } from "./quietly.ts";
 import { listingDigest, sealChain, sealedDigest } from "./seal.ts";
 import { traceSweeper } from "./traces.ts";
@@ -50,14 +47,19 @@ export interface PassResult {
   readonly revoked: boolean;
 }
 
+export type Look = "everything" | "changes";
+
 export interface Enforcer {
   /**
    * Puts the constant ruleset in place if it is not there whole; existing good tables are left alone.
    * `loaded` says that it had to be written. @throws NFT_REFUSED, KERNEL_UNSUPPORTED
    */
   ensureSkeleton(): Promise<{ readonly loaded: boolean }>;
-  /** From whatever the kernel holds to the wish, every port on its own feet. @throws NFT_REFUSED when the rules as a whole are refused. */
-  reconcile(wish: HostWish): Promise<PassResult>;
+  /**
+   * From whatever the kernel holds to the wish, every port on its own feet. @throws NFT_REFUSED when the rules as a whole are refused.
+   * @param look at everything; or, when nothing speaks for a change by others, only at what is wished otherwise than what was last read back
+   */
+  reconcile(wish: HostWish, look: Look): Promise<PassResult>;
   /** Link down, one transaction, read back, bridge port, link up. On failure the port is down and without rules. @throws GuardError */
   attach(wish: PortWish): void;
   /** Removes every trace; fine when some or all of it is gone. `binding` tells which elements; the interface may no longer exist. */
@@ -77,6 +79,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   const set = (family: SetRef["family"], name: string): SetRef => ({ family, table, set: name });
   const sweepTraces = traceSweeper(nft, skeleton);
   const netfilter = createBridgeNetfilter(nft, links, skeleton);
+  const rules = createPortRules(nft, table);
 
   function ourTables(): readonly { family: (typeof families)[number]; name: string }[] {
     return families.flatMap((family) =>
@@ -112,29 +115,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   let superseded: readonly { family: string; name: string }[] = [];
 
   const agentSets = wishedSets(skeleton.tables);
-  const learnedSets = skeleton.tables.flatMap(({ family, sets }) =>
-    sets.filter(({ use }) => use === "learned" || use === "notes").map(({ name }) => ({ family, name })),
-  );
-  /** What the rules had learned when they were last read: whose MAC a guest still speaks to, though nobody asks any more. */
-  let learned: ReadonlyMap<string, readonly Element[]> = new Map();
-
-  function readLearned(from: string): ReadonlyMap<string, readonly Element[]> {
-    return new Map(
-      learnedSets.map(({ family, name }) => {
-        const held = nft.elements({ family, table: from, set: name }) ?? [];
-        return [name, held.map(bareElement)];
-      }),
-    );
-  }
-
-  /** Into fresh tables, so that neither an upgrade nor another program's flush cuts a guest off from its gateway. */
-  function teachAgain(known: ReadonlyMap<string, readonly Element[]>): void {
-    for (const { family, name } of learnedSets) {
-      const elements = known.get(name) ?? [];
-      // An older version may have kept other keys under the name: then it is learned anew.
-      if (elements.length > 0) quietly(() => nft.commit([{ op: "add-elements", set: set(family, name), elements }]));
-    }
-  }
+  const learned = createLearned(nft, skeleton);
 
   async function ensureSkeleton(): Promise<{ loaded: boolean }> {
     const present = ourTables();
@@ -145,8 +126,8 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     const hooks = superseded.length > 0 ? "" : skeleton.hooks;
     await nft.load(removal(own) + skeleton.body + hooks);
     // Before the first port's chains lead into them.
-    teachAgain(learned);
-    for (const { family, name } of superseded) if (family === "netdev") teachAgain(readLearned(name));
+    learned.teachAgain();
+    for (const { family, name } of superseded) if (family === "netdev") learned.teachAgain(name);
     if (superseded.length === 0) await seal();
     return { loaded: true };
   }
@@ -200,9 +181,9 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     return steps.length;
   }
 
-  function connectOne(wish: PortWish): void {
+  function connectOne(wish: PortWish): number {
     const link = links.byIndex(wish.binding.ifindex);
-    connect(wish, link, link?.master === wish.bridge ? links.fdb(wish.binding.ifindex) : []);
+    return connect(wish, link, link?.master === wish.bridge ? links.fdb(wish.binding.ifindex) : []);
   }
 
   /** One reading for all ports: with 4 000 of them one reading each takes seconds. */
@@ -236,8 +217,59 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     }
   }
 
-  async function reconcile(wish: HostWish): Promise<PassResult> {
+  /** What was last read back; undefined when only a look at everything can tell. */
+  let standing: Standing | undefined;
+
+  /** What becomes of the memory when it is changed by one port; forgotten first, so that no failure leaves it wrong. */
+  function remembering(change: () => void, after: (before: Standing) => Standing | undefined): void {
+    const before = standing;
+    standing = undefined;
+    change();
+    standing = before === undefined ? undefined : after(before);
+  }
+
+  async function reconcile(wish: HostWish, look: Look): Promise<PassResult> {
+    const known = look === "changes" && superseded.length === 0 ? standing : undefined;
+    const since = known === undefined ? undefined : changesSince(table, known, wish);
+    standing = undefined;
     netfilter.on(judgedBridges(wish));
+    const isPut = since !== undefined && putChanges(since);
+    const result = isPut ? connectChanged(wish, since) : await reconcileEverything(wish);
+    netfilter.offElsewhere(judgedBridges(wish));
+    standing = standingOf(wish);
+    return { ...result, revoked: result.revoked || since?.changes.some(mayRevoke) === true };
+  }
+
+  /** False when it was refused or does not hold: then what was remembered was wrong, and everything is read. */
+  function putChanges({ changes }: Since): boolean {
+    if (changes.length === 0) return true;
+    try {
+      nft.commit([...changes, ...midstreamChanges(changes)]);
+      return areHeld(nft, changes);
+    } catch (error) {
+      if (!(error instanceof GuardError)) throw error;
+      return false;
+    }
+  }
+
+  function connectChanged(wish: HostWish, { changes, ports }: Since): PassResult {
+    let steps = 0;
+    const failed = new Map<PortWish, GuardError>();
+    for (const port of ports) {
+      try {
+        steps += connectOne(port);
+      } catch (error) {
+        failed.set(port, shut(port, error));
+      }
+    }
+    const outcomes = wish.ports.map((port): PortOutcome => {
+      const error = failed.get(port);
+      return error === undefined ? { wish: port } : { wish: port, error };
+    });
+    return { ports: outcomes, changed: changes.length + steps, revoked: false };
+  }
+
+  async function reconcileEverything(wish: HostWish): Promise<PassResult> {
     let changes = guardChanges(table, wish, readGuard());
     const total = changes.length;
     const revoked = changes.some(mayRevoke);
@@ -248,9 +280,8 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
         throw new GuardError("VERIFY_FAILED", `table '${table}' did not take ${changes.map(changeText).join(", ")}`);
     }
     await finishUpgrade();
-    learned = readLearned(table);
+    learned.keep();
     const { ports, steps } = connectAll(wish.ports);
-    netfilter.offElsewhere(judgedBridges(wish));
     return { ports, changed: total + steps, revoked };
   }
 
@@ -261,97 +292,49 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     throw error;
   }
 
-  const groupsFor = (wish: PortWish): readonly ElementGroup[] => [
-    ...portElementGroups(table, wish.binding),
-    ...sharedElementGroups(table, wish),
-  ];
-
-  function additions(wish: PortWish): readonly NftChange[] {
-    const changes: NftChange[] = [];
-    for (const chain of portChains(table, wish.port)) {
-      const held = nft.portChain(table, chain.chain);
-      if (isPortChain(chain, held)) continue;
-      if (held !== undefined) changes.push({ op: "delete-port-chain", chain });
-      changes.push({ op: "add-port-chain", chain });
-    }
-    for (const { set: ref, elements } of groupsFor(wish)) {
-      const stale = heldOf(ref, elements).filter((held) => elements.some((wanted) => isStale(wanted, held)));
-      if (stale.length > 0) changes.push({ op: "delete-elements", set: ref, elements: stale.map(bareElement) });
-      changes.push({ op: "add-elements", set: ref, elements });
-    }
-    return changes;
-  }
-
-  /** Sets of ranges are looked up whole: they are small, and a kernel lookup wants a point, not a range. */
-  function heldOf(ref: SetRef, elements: readonly Element[]): readonly HeldElement[] {
-    if (elements.every(({ keyEnd }) => keyEnd === undefined))
-      return nft.lookup(
-        ref,
-        elements.map(({ key }) => key),
-      );
-    return (nft.elements(ref) ?? []).filter((held) => elements.some((wanted) => sameKey(wanted, held)));
-  }
-
-  function verifyRules(wish: PortWish): void {
-    const missing = groupsFor(wish).filter(({ set: ref, elements }) => {
-      const held = heldOf(ref, elements);
-      return !elements.every((element) => held.some((h) => sameElement(element, h)));
-    });
-    const open = portChains(table, wish.port).filter((chain) => !isPortChain(chain, nft.portChain(table, chain.chain)));
-    const faults = [...missing.map(({ set: ref }) => ref.set), ...open.map(({ chain }) => chain)];
-    if (faults.length > 0) {
-      throw new GuardError(
-        "VERIFY_FAILED",
-        `port '${wish.port}': the kernel does not hold ${faults.join(", ")} as asked`,
-        { fields: { port: wish.port } },
-      );
-    }
-  }
-
-  function attach(wish: PortWish): void {
+  function open(wish: PortWish): void {
     const { ifindex } = wish.binding;
     try {
       links.setUp(ifindex, false);
       if (wish.judged !== undefined) netfilter.on([wish.judged]);
-      const changes = additions(wish);
+      const changes = rules.additions(wish);
       nft.commit([...changes, ...midstreamChanges(changes)]);
-      verifyRules(wish);
+      rules.verify(wish);
       connectOne(wish);
     } catch (error) {
-      quietly(() => detach(wish.port, ifindex, wish));
+      quietly(() => close(wish.port, ifindex, wish));
       throw error;
     }
   }
 
-  /** Elements of the port that are there, so that the deletion cannot fail on one that is not. */
-  function removals(port: InterfaceName, wish: PortWish | undefined): readonly NftChange[] {
-    const changes: NftChange[] = [];
-    for (const { chain } of portChains(table, port)) {
-      if (nft.portChain(table, chain) !== undefined)
-        changes.push({ op: "delete-port-chain", chain: { family: "netdev", table, chain } });
-    }
-    const forget = (ref: SetRef, held: readonly HeldElement[]): void => {
-      const elements = held.map(bareElement);
-      if (elements.length > 0) changes.push({ op: "delete-elements", set: ref, elements });
-    };
-    if (wish !== undefined) {
-      for (const { set: ref, elements } of portElementGroups(table, wish.binding)) forget(ref, heldOf(ref, elements));
-    }
-    return changes;
-  }
-
-  function detach(port: InterfaceName, ifindex: number, wish: PortWish | undefined): void {
+  function close(port: InterfaceName, ifindex: number, wish: PortWish | undefined): void {
     const link = links.byIndex(ifindex);
     if (link !== undefined && link.name === port) {
       links.setUp(ifindex, false);
       if (link.master !== 0) links.setMaster(ifindex, 0);
     }
-    const changes = removals(port, wish);
+    const changes = rules.removals(port, wish);
     if (changes.length > 0) nft.commit(changes);
     sweepTraces(ifindex);
   }
 
-  return { ensureSkeleton, reconcile, isJudging: netfilter.isOn, attach, detach, table, families: skeleton.families };
+  return {
+    ensureSkeleton,
+    reconcile,
+    isJudging: netfilter.isOn,
+    attach: (wish) =>
+      remembering(
+        () => open(wish),
+        (before) => withPort(before, wish),
+      ),
+    detach: (port, index, wish) =>
+      remembering(
+        () => close(port, index, wish),
+        (before) => withoutPort(before, port, wish),
+      ),
+    table,
+    families: skeleton.families,
+  };
 }
 
 function changeText(change: NftChange): string {
@@ -362,15 +345,3 @@ function changeText(change: NftChange): string {
 function portGone(port: string): GuardError {
   return new GuardError("PORT_MISSING", `interface '${port}' does not exist any more`, { fields: { port } });
 }
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
-}
-
-const sameKey = (a: Element, b: Element): boolean =>
-  sameBytes(a.key, b.key) &&
-  (a.keyEnd === undefined ? b.keyEnd === undefined : b.keyEnd !== undefined && sameBytes(a.keyEnd, b.keyEnd));
-
-const sameElement = (wanted: Element, held: HeldElement): boolean => sameKey(wanted, held) && sameMeaning(wanted, held);
-/** Under the wanted key, but meaning something else. */
-const isStale = (wanted: Element, held: HeldElement): boolean => sameKey(wanted, held) && !sameMeaning(wanted, held);

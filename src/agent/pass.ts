@@ -1,9 +1,10 @@
 /** One pass over everything: what the store says, what the kernel holds, the smallest change between them. */
+import type { Link } from "../kernel/links.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { Attachment } from "../model/resources.ts";
-import { type Desired, desiredHost } from "../plan/desired.ts";
+import { type Desired, desiredHost, type HostView } from "../plan/desired.ts";
 import { type Core, forget, hostView, setPort } from "./core.ts";
-import type { PassResult } from "./enforcer.ts";
+import type { Look, PassResult } from "./enforcer.ts";
 import { tellExceptions } from "./ports.ts";
 
 /** What is known of other programs at the rules. */
@@ -13,6 +14,8 @@ export interface Meddling {
   /** Time for a full look at the constant rules, though nothing was heard: listing them takes a second with 4 000 ports. */
   auditDue: boolean;
   repairedAt: number;
+  /** A link that concerns us is not as it was. */
+  linksMoved: boolean;
 }
 
 /** How long a repair stays in `status`, in milliseconds. */
@@ -24,11 +27,14 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   const { loaded } = isSuspect ? await enforcer.ensureSkeleton() : { loaded: false };
   meddling.auditDue = false;
   const attachments = new Map(mirror.attachments);
-  const desired = desiredHost(mirror, attachments.values(), hostView(core), parts.epoch);
+  const look: Look = isSuspect || meddling.linksMoved || isAnyShut(core) ? "everything" : "changes";
+  meddling.linksMoved = false;
+  const site = { networks: core.facts(), policy: core.policy() };
+  const desired = desiredHost(mirror, attachments.values(), passView(core, look), parts.epoch, site);
   for (const attachment of desired.stale) await forget(core, attachment);
   refuse(core, desired);
   announce(core, desired, attachments);
-  const result = await enforcer.reconcile(desired.wish);
+  const result = await enforcer.reconcile(desired.wish, look);
   if (result.revoked) core.flows.revoked(desired.wish);
   record(core, result, attachments);
   core.conditions.clear("RULES_REFUSED");
@@ -37,6 +43,35 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   const changed = loaded || result.changed > 0;
   if (changed) parts.log.info({ changed: result.changed, loaded }, "brought the kernel into line");
   tellRepair(core, meddling, changed);
+}
+
+/** What is not as it should be is tried again each time. */
+const isAnyShut = ({ ports }: Core): boolean => ports.list().some(({ state }) => state !== "applied");
+
+/**
+ * One reading of all links, or none: of a link that changes we hear, and then everything is looked at. Asked one by one, the links of a thousand ports
+ * take longer than all the rest.
+ */
+function passView(core: Core, look: Look): HostView {
+  const { links } = core.parts;
+  const { families } = hostView(core);
+  const all = look === "everything" ? links.list() : undefined;
+  const byIndex = new Map((all ?? []).map((link) => [link.ifindex, link]));
+  const byName = new Map<string, Link | undefined>((all ?? []).map((link) => [link.name, link]));
+  return {
+    families,
+    links: {
+      byIndex: (ifindex) => {
+        if (all !== undefined) return byIndex.get(ifindex);
+        const known = core.ports.byIndex(ifindex);
+        return known === undefined ? links.byIndex(ifindex) : { name: known.attachment.port };
+      },
+      byName: (name) => {
+        if (!byName.has(name)) byName.set(name, links.byName(name));
+        return byName.get(name);
+      },
+    },
+  };
 }
 
 /** Ports whose guest, network or bridge is not there: down, and `status` says why. */

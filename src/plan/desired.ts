@@ -9,9 +9,10 @@ import { ratesOf } from "../model/rates.ts";
 import type { Attachment, Guest, NetworkSpec } from "../model/resources.ts";
 import { stableNumbers } from "../ruleset/element-bytes.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
+import type { PolicyFacts } from "../ruleset/policy-elements.ts";
 import type { PolicyFamily } from "../ruleset/policy-sets.ts";
 import type { HostWish, PortWish } from "./host.ts";
-import { groupsOf, isOpen, policyOf } from "./policy.ts";
+import { areOpen, groupsOf } from "./policy.ts";
 import { policyFacts } from "./policy-classes.ts";
 import { nicsOf, type SiteNic, sourcesOf } from "./sources.ts";
 
@@ -23,7 +24,7 @@ export interface SiteView {
 }
 
 export interface LinkView {
-  byIndex(ifindex: number): Link | undefined;
+  byIndex(ifindex: number): Pick<Link, "name"> | undefined;
   byName(name: InterfaceName): Link | undefined;
 }
 
@@ -106,7 +107,7 @@ function judgementOf(
   families: HostView["families"],
 ): PortBinding["policy"] {
   const network = site.networks.get(identity.network);
-  if (network === undefined || isOpen(policyOf(groupsOf(spec, network), site.groups))) return undefined;
+  if (network === undefined || areOpen(groupsOf(spec, network), site.groups)) return undefined;
   const twin = rival(site, identity.network);
   if (twin === undefined && families.length > 0)
     return { families, connections: spec.connections ?? network.connections };
@@ -159,10 +160,23 @@ export function portWish(
   return { port: attachment.port, binding, bridge: bridge.ifindex, hearsGroups, ...judged };
 }
 
+/** What holds of the whole site, however it is attached. */
+export interface SiteFacts {
+  readonly networks: ReadonlyMap<ObjectName, NetworkFacts>;
+  readonly policy: PolicyFacts;
+}
+
+export const siteFacts = (site: SiteView): SiteFacts => ({ networks: networkFacts(site), policy: policyFacts(site) });
+
 /** @param epoch of this boot and network namespace; attachments of another are stale */
-export function desiredHost(site: SiteView, attachments: Iterable<Attachment>, host: HostView, epoch: string): Desired {
+export function desiredHost(
+  site: SiteView,
+  attachments: Iterable<Attachment>,
+  host: HostView,
+  epoch: string,
+  { networks, policy }: SiteFacts = siteFacts(site),
+): Desired {
   const { links, families } = host;
-  const facts = networkFacts(site);
   const ports: PortWish[] = [];
   const refused: { attachment: Attachment; error: GuardError }[] = [];
   const stale: Attachment[] = [];
@@ -173,12 +187,11 @@ export function desiredHost(site: SiteView, attachments: Iterable<Attachment>, h
       continue;
     }
     try {
-      ports.push(portWish(site, facts, attachment, host));
+      ports.push(portWish(site, networks, attachment, host));
     } catch (error) {
       if (!(error instanceof GuardError)) throw error;
       refused.push({ attachment, error });
     }
   }
-  const policy = { families, facts: policyFacts(site) };
-  return { wish: { ports, networks: [...facts.values()], policy }, refused, stale };
+  return { wish: { ports, networks: [...networks.values()], policy: { families, facts: policy } }, refused, stale };
 }

@@ -68,11 +68,11 @@ export function isPortChain(wanted: PortChain, held: HeldPortChain | undefined):
 }
 
 const keyText = (bytes: Uint8Array | undefined): string => (bytes === undefined ? "" : String.fromCharCode(...bytes));
-const setText = (set: { family: string; set: string }): string => `${set.family}/${set.set}`;
+export const setText = (set: { family: string; set: string }): string => `${set.family}/${set.set}`;
 const elementText = (element: Element): string => `${keyText(element.key)}|${keyText(element.keyEnd)}`;
 
 /** Elements by set, each once, even where two wishes name the same (a gateway of two networks). */
-function bySet(placed: Iterable<PlacedElement>): ReadonlyMap<string, ReadonlyMap<string, Element>> {
+export function bySet(placed: Iterable<PlacedElement>): ReadonlyMap<string, ReadonlyMap<string, Element>> {
   const sets = new Map<string, Map<string, Element>>();
   for (const { family, set, ...element } of placed) {
     const text = setText({ family, set });
@@ -117,7 +117,11 @@ export function midstreamChanges(changes: readonly NftChange[]): readonly NftCha
   });
 }
 
-function setChanges(set: SetRef, wanted: ReadonlyMap<string, Element>, held: readonly HeldElement[]): NftChange[] {
+export function setChanges(
+  set: SetRef,
+  wanted: ReadonlyMap<string, Element>,
+  held: readonly HeldElement[],
+): NftChange[] {
   const missing = new Map(wanted);
   const extra: Element[] = [];
   for (const element of held) {
@@ -166,7 +170,7 @@ function chainChanges(table: string, wish: HostWish, held: readonly HeldPortChai
 }
 
 /** What flows are judged by: a class that changed, a rule that is no more. */
-const JUDGED_BY = /^(?:class|out_|in_|services|protocols)/;
+const JUDGED_BY = /^(?:class|out_|in_|service|protocols)/;
 
 export function mayRevoke(change: NftChange): boolean {
   return change.op === "delete-elements" && change.set.family !== "netdev" && JUDGED_BY.test(change.set.set);

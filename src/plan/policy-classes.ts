@@ -12,7 +12,7 @@ import { stableNumbers } from "../ruleset/element-bytes.ts";
 import type { ClassMember, PolicyFacts, RangeRule, SideFacts } from "../ruleset/policy-elements.ts";
 import { isEmptySet, type ServiceSet, serviceSetOf, serviceSetText } from "../ruleset/service-set.ts";
 import type { SiteView } from "./desired.ts";
-import { groupsOf, isOpen, policyOf } from "./policy.ts";
+import { areOpen, groupsOf, policyOf } from "./policy.ts";
 import { nicsOf, sourcesOf } from "./sources.ts";
 
 type Side = "ingress" | "egress";
@@ -55,7 +55,7 @@ function holders(site: SiteView): readonly Holder[] {
     const network = site.networks.get(nic.identity.network);
     if (network === undefined) continue;
     const groups = groupsOf(nic.spec, network);
-    const isKnown = !isOpen(policyOf(groups, site.groups)) || groups.some((group) => named.has(group));
+    const isKnown = !areOpen(groups, site.groups) || groups.some((group) => named.has(group));
     for (const { what } of sourcesOf(nic, network)) {
       const holder = holderOf(found, what);
       for (const group of groups) holder.groups.add(group);
@@ -73,12 +73,24 @@ function holderOf(found: Map<string, Holder>, what: IpBlock): Holder {
   return holder;
 }
 
-function classOf({ groups, networks }: Holder, site: SiteView): PolicyClass {
+/** Whether rules of these groups speak of the own network; asked once for all who carry the same ones. */
+function createOwnAsker(site: SiteView): (names: readonly ObjectName[]) => boolean {
+  const known = new Map<string, boolean>();
+  return (names) => {
+    const text = names.join(",");
+    const answer =
+      known.get(text) ??
+      (["ingress", "egress"] as const).some((side) =>
+        rulesOf(names, side, site).some(({ peer }) => peer.kind === "network"),
+      );
+    known.set(text, answer);
+    return answer;
+  };
+}
+
+function classOf({ groups, networks }: Holder, speaksOfOwn: (names: readonly ObjectName[]) => boolean): PolicyClass {
   const names = [...groups].sort();
-  const speaksOfOwn = (["ingress", "egress"] as const).some((side) =>
-    rulesOf(names, side, site).some(({ peer }) => peer.kind === "network"),
-  );
-  return { groups: names, networks: speaksOfOwn ? [...networks].sort() : [] };
+  return { groups: names, networks: speaksOfOwn(names) ? [...networks].sort() : [] };
 }
 
 const classText = ({ groups, networks }: PolicyClass): string => `${groups.join(",")}@${networks.join(",")}`;
@@ -231,13 +243,15 @@ function pairsOf(
 }
 
 export function policyFacts(site: SiteView): PolicyFacts {
-  const held = holders(site).map((holder) => ({ what: holder.what, policyClass: classOf(holder, site) }));
-  const classes = new Map(held.map(({ policyClass }) => [classText(policyClass), policyClass]));
+  const speaksOfOwn = createOwnAsker(site);
+  const held = holders(site).map((holder) => {
+    const policyClass = classOf(holder, speaksOfOwn);
+    return { what: holder.what, policyClass, text: classText(policyClass) };
+  });
+  const classes = new Map(held.map(({ policyClass, text }) => [text, policyClass]));
   const numbers = stableNumbers([...classes.keys()]);
   const numberOf = (text: string): number => numbers.get(text) ?? 0;
-  const members = held.map(
-    ({ what, policyClass }): ClassMember => ({ what, policyClass: numberOf(classText(policyClass)) }),
-  );
+  const members = held.map(({ what, text }): ClassMember => ({ what, policyClass: numberOf(text) }));
   const catalogue = createCatalogue();
   const drafts = { out: draftOf("egress", classes, site, catalogue), in: draftOf("ingress", classes, site, catalogue) };
   const numbered = catalogue.numbered();

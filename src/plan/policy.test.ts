@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { loadSite } from "../config/load.ts";
 import { parseIp } from "../model/ip-block.ts";
 import { parseObjectName } from "../model/names.ts";
-import { type FlowService, groupsOf, isOpen, policyOf } from "./policy.ts";
+import { areOpen, type FlowService, groupsOf, isOpen, policyOf } from "./policy.ts";
 import { addressEnd, type EndRuling, type FlowEnd, judgeFlow, nicEnd } from "./policy-flow.ts";
 import { type Members, mainAddresses, siteMembers } from "./policy-members.ts";
 import { freshSite } from "./site.ts";
@@ -171,6 +171,7 @@ describe("a NIC's groups", () => {
   ])("%s: open %j", (_, specs, expected) => {
     const { site: held } = members(lan("lan0", 0), ...specs.map((spec, n) => group(`g${n}`, spec)));
     expect(isOpen(policyOf([...held.groups.keys()], held.groups))).toBe(expected);
+    expect(areOpen([...held.groups.keys()], held.groups)).toBe(expected);
   });
 });
 

@@ -49,11 +49,21 @@ export function policyOf(names: readonly ObjectName[], groups: ReadonlyMap<Objec
   return { groups: names, ingress, egress: egressOf(names, groups) };
 }
 
-const isAll = ({ rule: { service, peer } }: GivenRule): boolean => service.kind === "any" && peer.kind === "any";
+const isEverything = ({ service, peer }: GroupRule): boolean => service.kind === "any" && peer.kind === "any";
+const isAll = ({ rule }: GivenRule): boolean => isEverything(rule);
 
 /** Whether everything may come in from anyone and go out to anyone: such a NIC needs no connection tracking. */
 export function isOpen({ ingress, egress }: Policy): boolean {
   return ingress.some(isAll) && (egress.kind === "everything" || egress.rules.some(isAll));
+}
+
+/** The same for whoever carries these groups, without gathering their rules: asked of every NIC again and again. */
+export function areOpen(names: readonly ObjectName[], groups: ReadonlyMap<ObjectName, GroupSpec>): boolean {
+  const specs = names.flatMap((name) => groups.get(name) ?? []);
+  return (
+    specs.some(({ ingress }) => ingress.some(isEverything)) &&
+    specs.some(({ egress }) => egress === undefined || egress.some(isEverything))
+  );
 }
 
 /** What one flow is opened to. */

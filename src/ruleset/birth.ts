@@ -24,11 +24,11 @@ import {
   type Table,
   when,
 } from "./ast.ts";
-import { ETHER_TYPE, PROTOCOL } from "./parts.ts";
+import { ETHER_TYPE, PORTS, PROTOCOL } from "./parts.ts";
 
-const armed: SetSpec = { name: "armed", key: ["iif"], size: 65_536, use: "static" };
-const closedIn: SetSpec = { name: "closed_from", key: ["iif"], size: 65_536, use: "counted" };
-const closedOut: SetSpec = { name: "closed_to", key: ["oif"], size: 65_536, use: "counted" };
+const armed: SetSpec = { name: "armed", key: ["iif"], size: PORTS, use: "static" };
+const closedIn: SetSpec = { name: "closed_from", key: ["iif"], size: PORTS, use: "counted" };
+const closedOut: SetSpec = { name: "closed_to", key: ["oif"], size: PORTS, use: "counted" };
 
 function closed(name: string, set: string, port: "iif" | "oif"): Chain {
   return { name, rules: [rule([], [{ kind: "count", set, key: [port] }], next), when([], drop)] };
@@ -49,8 +49,8 @@ function birthTable(family: Table["family"], gates: readonly Chain[]): Table {
 }
 
 /** Ports whose guests may reach the host, or are only observed. */
-const hostOpen: SetSpec = { name: "host_open", key: ["iif"], size: 65_536, use: "static" };
-const hostClosed: SetSpec = { name: "host_from", key: ["iif"], size: 65_536, use: "counted" };
+const hostOpen: SetSpec = { name: "host_open", key: ["iif"], size: PORTS, use: "static" };
+const hostClosed: SetSpec = { name: "host_from", key: ["iif"], size: PORTS, use: "counted" };
 
 /** fe00::/8 is link-local and what is reserved beside it. Neighbour discovery was judged at the port; nothing else is offered there. */
 const LINK_LOCAL = [is("etherType", ETHER_TYPE.ip6), is("ip6DestinationTop", 0xfe)];

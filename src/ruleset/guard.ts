@@ -7,7 +7,7 @@
  */
 import type { SetSpec, Table } from "./ast.ts";
 import { fromGuest } from "./from-guest.ts";
-import { PORTS } from "./parts.ts";
+import { NEIGHBOURS, PORTS, RANGES } from "./parts.ts";
 import { toGuest } from "./to-guest.ts";
 
 /** Who a port is. */
@@ -22,9 +22,9 @@ const identity: readonly SetSpec[] = [
   { name: "addr6", key: ["iif", "ip6Source"], size: 4 * PORTS, use: "static" },
   { name: "linklocal6", key: ["iif", "ip6Source"], size: 2 * PORTS, use: "static" },
   // Prefixes of the few NICs that have them: ranges are dear to change, so they stand apart.
-  { name: "binds4", key: ["iif", "arpSenderMac", "arpSenderIp"], size: PORTS, use: "ranges" },
-  { name: "addrs4", key: ["iif", "ip4Source"], size: PORTS, use: "ranges" },
-  { name: "addrs6", key: ["iif", "ip6Source"], size: PORTS, use: "ranges" },
+  { name: "binds4", key: ["iif", "arpSenderMac", "arpSenderIp"], size: RANGES, use: "ranges" },
+  { name: "addrs4", key: ["iif", "ip4Source"], size: RANGES, use: "ranges" },
+  { name: "addrs6", key: ["iif", "ip6Source"], size: RANGES, use: "ranges" },
 ];
 
 /** What the operator gave or took from a port. */
@@ -36,13 +36,13 @@ const exceptions: readonly SetSpec[] = [
   { name: "unchecked", key: ["iif", "mark"], size: 8 * PORTS, use: "static" },
 ];
 
-/** What is true in a network; its number is the mark. */
+/** What is true in a network; its number is the mark. Members are those of the whole site: their sets grow with it. */
 const networks: readonly SetSpec[] = [
-  { name: "prefix4", key: ["mark", "arpTargetIp"], size: PORTS, use: "ranges" },
-  { name: "known4", key: ["mark", "arpSenderIp"], size: 8 * PORTS, use: "static" },
-  { name: "true4", key: ["mark", "arpSenderIp", "arpSenderMac"], size: 8 * PORTS, use: "static" },
-  { name: "known6", key: ["mark", "ip6Source"], size: 8 * PORTS, use: "static" },
-  { name: "true6", key: ["mark", "ip6Source", "etherSource"], size: 8 * PORTS, use: "static" },
+  { name: "prefix4", key: ["mark", "arpTargetIp"], size: RANGES, use: "ranges" },
+  { name: "known4", key: ["mark", "arpSenderIp"], use: "static" },
+  { name: "true4", key: ["mark", "arpSenderIp", "arpSenderMac"], use: "static" },
+  { name: "known6", key: ["mark", "ip6Source"], use: "static" },
+  { name: "true6", key: ["mark", "ip6Source", "etherSource"], use: "static" },
   { name: "gateways4", key: ["mark", "arpSenderIp"], size: PORTS, use: "static" },
   { name: "gateways6", key: ["mark", "ip6Source"], size: PORTS, use: "static" },
   { name: "routers", key: ["mark", "etherDestination"], size: PORTS, use: "static" },
@@ -74,8 +74,8 @@ const shares: readonly SetSpec[] = [
 /** What the rules write themselves. */
 const written: readonly SetSpec[] = [
   { name: "gateway_macs", key: ["mark", "etherDestination"], size: PORTS, use: "learned" },
-  { name: "resolved4", key: ["iif", "ip4Destination", "etherDestination"], size: 8 * PORTS, use: "learned" },
-  { name: "resolved6", key: ["iif", "ip6Destination", "etherDestination"], size: 8 * PORTS, use: "learned" },
+  { name: "resolved4", key: ["iif", "ip4Destination", "etherDestination"], size: NEIGHBOURS, use: "learned" },
+  { name: "resolved6", key: ["iif", "ip6Destination", "etherDestination"], size: NEIGHBOURS, use: "learned" },
   { name: "learn_share", key: ["oif"], size: PORTS, use: "buckets" },
   { name: "drops_from", key: ["iif", "mark"], size: 8 * PORTS, use: "counted" },
   { name: "drops_to", key: ["oif", "mark"], size: 8 * PORTS, use: "counted" },

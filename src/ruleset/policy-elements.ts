@@ -107,6 +107,10 @@ function* serviceElements({ services }: PolicyFacts): Iterable<Element> {
     for (const protocol of set.protocols)
       yield { set: "protocols", key: concatKey(hostU32(number), Uint8Array.of(protocol)) };
     for (const { protocol, first, last } of set.ranges) {
+      if (first === last) {
+        yield { set: "service", key: concatKey(hostU32(number), Uint8Array.of(protocol), u16(first)) };
+        continue;
+      }
       const [mark, octet] = [networkU32(number), Uint8Array.of(protocol)];
       yield { set: "services", key: concatKey(mark, octet, u16(first)), keyEnd: concatKey(mark, octet, u16(last)) };
     }

@@ -4,7 +4,7 @@
  */
 import type { PolicyShape } from "../model/capabilities.ts";
 import type { Field, SetSpec } from "./ast.ts";
-import { PORTS } from "./parts.ts";
+import { PORTS, RANGES } from "./parts.ts";
 
 export type PolicyFamily = "inet" | "bridge";
 
@@ -17,37 +17,40 @@ export function familiesOf(shape: PolicyShape): readonly PolicyFamily[] {
 /** The bridge a frame came in by. */
 export const deviceOf = (family: PolicyFamily): Field => (family === "inet" ? "iifname" : "ibrname");
 
+/** Of the whole site, as the rules below: these sets grow with it. */
 const classSets: readonly SetSpec[] = [
-  { name: "class4", key: ["opener4"], to: "mark", size: 2 * PORTS, use: "static" },
-  { name: "class6", key: ["opener6"], to: "mark", size: 2 * PORTS, use: "static" },
-  { name: "classes4", key: ["protocol", "opener4"], to: "mark", size: PORTS, use: "ranges" },
-  { name: "classes6", key: ["protocol", "opener6"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "class4", key: ["opener4"], to: "mark", use: "static" },
+  { name: "class6", key: ["opener6"], to: "mark", use: "static" },
+  { name: "classes4", key: ["protocol", "opener4"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "classes6", key: ["protocol", "opener6"], to: "mark", size: RANGES, use: "ranges" },
 ];
 
 /** Which NIC an address belongs to, by the index of its port: of stateful NICs of this host only. */
 const nicSets: readonly SetSpec[] = [
   { name: "nic4", key: ["opener4"], to: "mark", size: PORTS, use: "static" },
   { name: "nic6", key: ["opener6"], to: "mark", size: PORTS, use: "static" },
-  { name: "nics4", key: ["protocol", "opener4"], to: "mark", size: PORTS, use: "ranges" },
-  { name: "nics6", key: ["protocol", "opener6"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "nics4", key: ["protocol", "opener4"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "nics6", key: ["protocol", "opener6"], to: "mark", size: RANGES, use: "ranges" },
   // The same by the packet's own addresses: before it has a connection.
   { name: "tracked4", key: ["ip4Source"], to: "mark", size: PORTS, use: "static" },
   { name: "tracked6", key: ["ip6Source"], to: "mark", size: PORTS, use: "static" },
-  { name: "tracks4", key: ["protocol", "ip4Source"], to: "mark", size: PORTS, use: "ranges" },
-  { name: "tracks6", key: ["protocol", "ip6Source"], to: "mark", size: PORTS, use: "ranges" },
+  { name: "tracks4", key: ["protocol", "ip4Source"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "tracks6", key: ["protocol", "ip6Source"], to: "mark", size: RANGES, use: "ranges" },
 ];
 
 const ruleSets: readonly SetSpec[] = [
-  { name: "out_pairs", key: ["flowMark", "mark"], to: "mark", size: PORTS, use: "static" },
-  { name: "out_any", key: ["mark"], to: "mark", size: PORTS, use: "static" },
-  { name: "out_ranges4", key: ["mark", "opened4"], to: "mark", size: PORTS, use: "ranges" },
-  { name: "out_ranges6", key: ["mark", "opened6"], to: "mark", size: PORTS, use: "ranges" },
-  { name: "in_pairs", key: ["flowMark", "mark"], to: "mark", size: PORTS, use: "static" },
-  { name: "in_any", key: ["flowMark"], to: "mark", size: PORTS, use: "static" },
-  { name: "in_ranges4", key: ["flowMark", "opener4"], to: "mark", size: PORTS, use: "ranges" },
-  { name: "in_ranges6", key: ["flowMark", "opener6"], to: "mark", size: PORTS, use: "ranges" },
-  { name: "protocols", key: ["mark", "transport"], size: PORTS, use: "static" },
-  { name: "services", key: ["mark", "transport", "service"], size: PORTS, use: "ranges" },
+  { name: "out_pairs", key: ["flowMark", "mark"], to: "mark", use: "static" },
+  { name: "out_any", key: ["mark"], to: "mark", use: "static" },
+  { name: "out_ranges4", key: ["mark", "opened4"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "out_ranges6", key: ["mark", "opened6"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "in_pairs", key: ["flowMark", "mark"], to: "mark", use: "static" },
+  { name: "in_any", key: ["flowMark"], to: "mark", use: "static" },
+  { name: "in_ranges4", key: ["flowMark", "opener4"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "in_ranges6", key: ["flowMark", "opener6"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "protocols", key: ["mark", "transport"], use: "static" },
+  // Of single ports, and of ranges: nearly all are single, and a range takes a thousand times longer to be taken out.
+  { name: "service", key: ["mark", "transport", "service"], use: "static" },
+  { name: "services", key: ["mark", "transport", "service"], size: RANGES, use: "ranges" },
 ];
 
 const flowSets: readonly SetSpec[] = [

@@ -46,8 +46,10 @@ const ends = ({ suffix, opener, opened }: Orientation): readonly Chain[] => [
 const services = ({ suffix, service }: Orientation): Chain => ({
   name: `services${suffix}`,
   rules: [
-    ...[PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.icmp, PROTOCOL.icmp6].map((protocol) =>
-      rule([is("transport", protocol), inSet("services", "mark", "transport", service)], [marked(EVERYTHING)], back),
+    ...["service", "services"].flatMap((set) =>
+      [PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.icmp, PROTOCOL.icmp6].map((protocol) =>
+        rule([is("transport", protocol), inSet(set, "mark", "transport", service)], [marked(EVERYTHING)], back),
+      ),
     ),
     rule([inSet("protocols", "mark", "transport")], [marked(EVERYTHING)], back),
   ],

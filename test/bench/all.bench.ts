@@ -6,6 +6,7 @@ import { benchAttach } from "./attach.ts";
 import { benchDhcp } from "./dhcp.ts";
 import { benchFlood } from "./flood.ts";
 import { benchFrameCost } from "./frame-cost.ts";
+import { benchPolicy, benchPolicyChange } from "./policy.ts";
 import type { BenchRow } from "./row.ts";
 import { benchStore } from "./store.ts";
 
@@ -14,6 +15,8 @@ const suites = {
   attach: benchAttach,
   dhcp: benchDhcp,
   store: benchStore,
+  policy: benchPolicy,
+  "policy-change": benchPolicyChange,
   flood: benchFlood,
 };
 

@@ -55,21 +55,25 @@ const PER_BRIDGE = 1000;
 export const bridgesFor = (count: number): readonly string[] =>
   Array.from({ length: Math.ceil(count / PER_BRIDGE) }, (_, i) => `bx${i}`);
 
-/** Guests b0, b1, ..., a thousand to a network with a bridge of its own. */
-export function siteOf(count: number): string {
+/** Lets everything in and out, so that nothing is tracked. */
+const OPEN = "---\nkind: group\nname: open\nspec: { ingress: [ { protocol: any, from: any } ] }\n";
+
+/** Guests b0, b1, ..., a thousand to a network with a bridge of its own. Without groups of their own they are open. */
+export function siteOf(count: number, groupOf?: (guest: number) => string): string {
   const networks = bridgesFor(count).map(
     (bridge, i) =>
-      `---\nkind: network\nname: wide${i}\nspec:\n  prefix4: 10.${i}.0.0/16\n  gateway4: 10.${i}.0.1\n  range4: [10.${i}.1.0-10.${i}.250.0]\n  wiring: { kind: bridged, bridge: ${bridge} }\n  addressing: { kind: managed, macScheme: ip }\n`,
+      `---\nkind: network\nname: wide${i}\nspec:\n  prefix4: 10.${i}.0.0/16\n${groupOf === undefined ? "  groups: [open]\n" : ""}  gateway4: 10.${i}.0.1\n  range4: [10.${i}.1.0-10.${i}.250.0]\n  wiring: { kind: bridged, bridge: ${bridge} }\n  addressing: { kind: managed, macScheme: ip }\n`,
   );
   const guests = Array.from(
     { length: count },
-    (_, i) => `---\nkind: guest\nname: b${i}\nspec: { nics: [ { network: wide${Math.floor(i / PER_BRIDGE)} } ] }\n`,
+    (_, i) =>
+      `---\nkind: guest\nname: b${i}\nspec: { nics: [ { network: wide${Math.floor(i / PER_BRIDGE)}${groupOf === undefined ? "" : `, groups: [${groupOf(i)}]`} } ] }\n`,
   );
-  return networks.join("") + guests.join("");
+  return (groupOf === undefined ? OPEN : "") + networks.join("") + guests.join("");
 }
 
 const labSite = (lab: Lab): string =>
-  `kind: network\nname: lan0\nspec:\n  prefix4: ${lab.topology.prefix4}\n  gateway4: ${lab.topology.gateway.address}\n  range4: []\n  wiring: { kind: bridged, bridge: br0 }\n  addressing: { kind: managed, macScheme: ip }\n---\nkind: guest\nname: guest1\nspec: { nics: [ { network: lan0, address4: ${lab.topology.guests[0]?.address} } ] }\n`;
+  `kind: network\nname: lan0\nspec:\n  prefix4: ${lab.topology.prefix4}\n  gateway4: ${lab.topology.gateway.address}\n  gatewayMac: ${lab.topology.gateway.mac}\n  range4: []\n  wiring: { kind: bridged, bridge: br0 }\n  addressing: { kind: managed, macScheme: ip }\n  groups: [open]\n---\nkind: guest\nname: guest1\nspec: { nics: [ { network: lan0, address4: ${lab.topology.guests[0]?.address} } ] }\n`;
 
 export async function benchFrameCost(): Promise<BenchRow[]> {
   const own = process.pid.toString(36);

@@ -96,7 +96,7 @@ async function enforce(site: SiteView): Promise<void> {
   );
   const { wish, refused } = desiredHost(site, attachments, { links, families: enforcer.families }, "now");
   expect(refused).toEqual([]);
-  const { ports: outcomes } = await enforcer.reconcile(wish);
+  const { ports: outcomes } = await enforcer.reconcile(wish, "everything");
   expect(outcomes.flatMap(({ error }) => error ?? [])).toEqual([]);
 }
 
