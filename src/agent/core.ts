@@ -109,6 +109,7 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
 function forgetFlows({ flows, ports, loop }: Core, wish: PortWish | undefined): void {
   if (wish?.judged === undefined) return;
   if (wish.binding.sources.some(({ shared }) => shared === true)) loop.wake();
-  flows.departed(wish.binding.sources.filter(({ shared }) => shared !== true).map(({ what }) => what));
+  if (wish.binding.policy !== undefined)
+    flows.departed(wish.binding.sources.filter(({ shared }) => shared !== true).map(({ what }) => what));
   if (!ports.list().some((port) => port.wish?.judged?.name === wish.judged?.name)) loop.wake();
 }

@@ -10,6 +10,7 @@ import { GuardError } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import {
+  aroundBridges,
   guardChanges,
   type HeldGuard,
   type HostWish,
@@ -232,19 +233,31 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     const known = look === "changes" && superseded.length === 0 ? standing : undefined;
     const since = known === undefined ? undefined : changesSince(table, known, wish);
     standing = undefined;
-    netfilter.on(judgedBridges(wish));
-    const isPut = since !== undefined && putChanges(since);
+    const isPut = since !== undefined && putChanges(wish, since);
     const result = isPut ? connectChanged(wish, since) : await reconcileEverything(wish);
-    netfilter.offElsewhere(judgedBridges(wish));
     standing = standingOf(wish);
     return { ...result, revoked: result.revoked || since?.changes.some(mayRevoke) === true };
   }
 
+  const commit = (changes: readonly NftChange[]): void => {
+    if (changes.length > 0) nft.commit(changes);
+  };
+
+  /** The rules in one transaction; before it and behind it what bridges must know while they hand frames over. */
+  function put(wish: HostWish, changes: readonly NftChange[]): void {
+    const bridges = judgedBridges(wish);
+    const { before, main, after } = aroundBridges(changes);
+    commit(before);
+    netfilter.on(bridges);
+    commit([...main, ...midstreamChanges(main)]);
+    netfilter.offElsewhere(bridges);
+    commit(after);
+  }
+
   /** False when it was refused or does not hold: then what was remembered was wrong, and everything is read. */
-  function putChanges({ changes }: Since): boolean {
-    if (changes.length === 0) return true;
+  function putChanges(wish: HostWish, { changes }: Since): boolean {
     try {
-      nft.commit([...changes, ...midstreamChanges(changes)]);
+      put(wish, changes);
       return areHeld(nft, changes);
     } catch (error) {
       if (!(error instanceof GuardError)) throw error;
@@ -273,8 +286,8 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     let changes = guardChanges(table, wish, readGuard());
     const total = changes.length;
     const revoked = changes.some(mayRevoke);
+    put(wish, changes);
     if (changes.length > 0) {
-      nft.commit([...changes, ...midstreamChanges(changes)]);
       changes = guardChanges(table, wish, readGuard());
       if (changes.length > 0)
         throw new GuardError("VERIFY_FAILED", `table '${table}' did not take ${changes.map(changeText).join(", ")}`);
@@ -296,10 +309,10 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     const { ifindex } = wish.binding;
     try {
       links.setUp(ifindex, false);
-      if (wish.judged !== undefined) netfilter.on([wish.judged]);
       const changes = rules.additions(wish);
       nft.commit([...changes, ...midstreamChanges(changes)]);
       rules.verify(wish);
+      if (wish.judged !== undefined) netfilter.on([wish.judged]);
       connectOne(wish);
     } catch (error) {
       quietly(() => close(wish.port, ifindex, wish));

@@ -5,11 +5,13 @@
 import type { Conntrack, Flow } from "../kernel/conntrack.ts";
 import type { IpBlock } from "../model/resources.ts";
 import type { HostWish } from "../plan/host.ts";
-import { blockHolds, revokedBy } from "../plan/policy-flows.ts";
+import { blockHolds, leftBy, revokedBy } from "../plan/policy-flows.ts";
 
 export interface FlowSweeper {
   /** After rules changed. Returns how many were removed. */
   revoked(wish: HostWish): number;
+  /** NICs are judged no more. */
+  opened(sources: readonly IpBlock[], wish: HostWish): void;
   /** A NIC is gone: its flows go in a while, together with those of others that go now. */
   departed(sources: readonly IpBlock[]): void;
   stop(): void;
@@ -43,6 +45,9 @@ export function createFlowSweeper(conntrack: Conntrack | undefined, failed: (err
 
   return {
     revoked: (wish) => sweep(revokedBy(wish)),
+    opened: (sources, wish) => {
+      if (sources.length > 0) sweep(leftBy(sources, wish));
+    },
     departed: (sources) => {
       if (conntrack === undefined || sources.length === 0) return;
       gone.push(...sources);

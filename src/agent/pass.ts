@@ -1,7 +1,7 @@
 /** One pass over everything: what the store says, what the kernel holds, the smallest change between them. */
 import type { Link } from "../kernel/links.ts";
 import type { InterfaceName } from "../model/names.ts";
-import type { Attachment } from "../model/resources.ts";
+import type { Attachment, IpBlock } from "../model/resources.ts";
 import { type Desired, desiredHost, type HostView } from "../plan/desired.ts";
 import { type Core, forget, hostView, setPort } from "./core.ts";
 import type { Look, PassResult } from "./enforcer.ts";
@@ -34,7 +34,9 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   for (const attachment of desired.stale) await forget(core, attachment);
   refuse(core, desired);
   announce(core, desired, attachments);
+  const opened = openedBy(core, desired);
   const result = await enforcer.reconcile(desired.wish, look);
+  core.flows.opened(opened, desired.wish);
   if (result.revoked) core.flows.revoked(desired.wish);
   record(core, result, attachments);
   core.conditions.clear("RULES_REFUSED");
@@ -43,6 +45,15 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   const changed = loaded || result.changed > 0;
   if (changed) parts.log.info({ changed: result.changed, loaded }, "brought the kernel into line");
   tellRepair(core, meddling, changed);
+}
+
+/** Addresses of NICs that were judged and will be no more. */
+function openedBy({ ports }: Core, { wish }: Desired): readonly IpBlock[] {
+  const before = wish.ports.flatMap(({ port, binding }) => {
+    const known = ports.get(port)?.wish;
+    return known?.binding.policy !== undefined && binding.policy === undefined ? known.binding.sources : [];
+  });
+  return before.filter(({ shared }) => shared !== true).map(({ what }) => what);
 }
 
 /** What is not as it should be is tried again each time. */

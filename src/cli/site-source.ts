@@ -1,9 +1,5 @@
 /** Where a command gets the site from: the agent, which knows who every NIC came to be, or files alone. */
-import { randomFillSync } from "node:crypto";
 import type { Client } from "../api/client.ts";
-import { checkSite } from "../config/check.ts";
-import { loadSite } from "../config/load.ts";
-import { documentSchemas } from "../config/schema.ts";
 import { type ExportedSite, type MacMatters, undecidedMacs } from "../export/site.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
@@ -11,9 +7,9 @@ import { parseMac } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { ObjectView } from "../model/operations.ts";
 import type { Guest, NetworkSpec, NicIdentity } from "../model/resources.ts";
-import { freshSite } from "../plan/site.ts";
 import { clientFor } from "./agent-client.ts";
 import type { Input, Io, OptionSpec } from "./command.ts";
+import { drawRandom, readSite } from "./site-files.ts";
 
 export interface SiteSource {
   read(): Promise<ExportedSite>;
@@ -29,8 +25,10 @@ const isFields = (value: unknown): value is Record<string, unknown> => typeof va
 const field = (value: unknown, name: string): unknown => (isFields(value) ? value[name] : undefined);
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
-function networkOf(view: ObjectView): readonly [ObjectName, NetworkSpec] {
-  const read = documentSchemas.network.safeParse({ kind: view.kind, name: view.name, spec: view.spec });
+type Schemas = typeof import("../config/schema.ts").documentSchemas;
+
+function networkOf(schemas: Schemas, view: ObjectView): readonly [ObjectName, NetworkSpec] {
+  const read = schemas.network.safeParse({ kind: view.kind, name: view.name, spec: view.spec });
   if (!read.success) throw strange(view);
   return [read.data.name, read.data.spec];
 }
@@ -45,8 +43,8 @@ function identitiesOf(view: ObjectView, networks: readonly ObjectName[]): readon
   });
 }
 
-function guestOf(view: ObjectView): readonly [ObjectName, Guest] {
-  const read = documentSchemas.guest.safeParse({ kind: view.kind, name: view.name, spec: view.spec });
+function guestOf(schemas: Schemas, view: ObjectView): readonly [ObjectName, Guest] {
+  const read = schemas.guest.safeParse({ kind: view.kind, name: view.name, spec: view.spec });
   if (!read.success) throw strange(view);
   const { name, spec } = read.data;
   const nics = identitiesOf(
@@ -60,7 +58,12 @@ function agentSource(client: Client): SiteSource {
   return {
     read: async () => {
       const [networks, guests] = [await client.list("network"), await client.list("guest")];
-      return { networks: new Map(networks.map(networkOf)), guests: new Map(guests.map(guestOf)) };
+      // Only here: it takes ten times as long to load as everything a hook needs.
+      const { documentSchemas } = await import("../config/schema.ts");
+      return {
+        networks: new Map(networks.map((view) => networkOf(documentSchemas, view))),
+        guests: new Map(guests.map((view) => guestOf(documentSchemas, view))),
+      };
     },
     stamp: async () => {
       const { startedAt, store } = await client.status();
@@ -84,12 +87,8 @@ function fileSource(paths: readonly string[], matters: MacMatters, io: Io): Site
   const texts = (): Promise<readonly string[]> => Promise.all(paths.map((path) => io.readFile(path)));
   return {
     read: async () => {
-      const resources = (await texts()).flatMap((text, n) => {
-        const path = paths[n] ?? "";
-        return [...loadSite(text, path === "-" ? "standard input" : path)];
-      });
-      checkSite(resources, { networks: new Map(), groups: new Map() });
-      const site = freshSite(resources, (count) => randomFillSync(new Uint8Array(count)));
+      const { freshSite } = await import("../plan/site.ts");
+      const site = freshSite(await readSite(paths, io), drawRandom);
       assertDecided(site, matters);
       return site;
     },

@@ -9,7 +9,7 @@ import { openFrames } from "../kernel/frames-netlink.ts";
 import { parseHex } from "../packet/hex.ts";
 
 const MAX_PER_SECOND = 20_000;
-const MAX_SECONDS = 300;
+const MAX_SECONDS = 900;
 const TICK_MS = 5;
 const REPORT_MS = 100;
 

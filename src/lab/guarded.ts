@@ -36,13 +36,12 @@ export async function isAnswering(agent: LabAgent): Promise<boolean> {
 
 /**
  * Returns when it answers. It ends with the lab.
- * @param prefixes of guarded ports, instead of the agent's own
+ * @param more options of its command line
  * @throws COMMAND_FAILED with the end of its log
  */
-export async function startAgent(lab: Lab, prefixes: readonly string[] = []): Promise<LabAgent> {
+export async function startAgent(lab: Lab, more: readonly string[] = []): Promise<LabAgent> {
   const agent = agentOf(lab);
-  const guarded = prefixes.flatMap((prefix) => ["--port-prefix", prefix]);
-  const options = ["--state-dir", agent.stateDirectory, "--socket", agent.socket, ...guarded];
+  const options = ["--state-dir", agent.stateDirectory, "--socket", agent.socket, ...more];
   const process = await lab.start("host", [execPath, builtFile("main.js"), "agent", ...options], "agent.log");
   const ended = process.ended.then((status) => `it ended with status ${status}`);
   const deadline = performance.now() + START_MS;

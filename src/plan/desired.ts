@@ -120,6 +120,10 @@ function judgementOf(
   });
 }
 
+/** A bridge that tracks connections tracks those of open NICs too, unless it is told not to. */
+const onlyOpen = (families: readonly PolicyFamily[]): readonly PolicyFamily[] =>
+  families.filter((family) => family === "bridge");
+
 /** The host as far as a wish depends on it. */
 export interface HostView {
   readonly links: LinkView;
@@ -156,7 +160,8 @@ export function portWish(
     ...(policy === undefined ? {} : { policy }),
   };
   const hearsGroups = spec.prefix6 !== undefined || spec.multicast.length > 0;
-  const judged = policy === undefined ? {} : { judged: { name: spec.wiring.bridge, mac: bridge.mac } };
+  const families = policy?.families ?? onlyOpen(host.families);
+  const judged = families.length === 0 ? {} : { judged: { families, name: spec.wiring.bridge, mac: bridge.mac } };
   return { port: attachment.port, binding, bridge: bridge.ifindex, hearsGroups, ...judged };
 }
 

@@ -22,7 +22,7 @@ export interface PortWish {
   readonly bridge: number;
   /** Whether multicast is for it at all: neighbour solicitations of IPv6, or groups the network allows. */
   readonly hearsGroups: boolean;
-  /** Its bridge, when its flows must be judged there. */
+  /** Its bridge, when what passes there must be judged or kept out of connection tracking. */
   readonly judged?: JudgedBridge;
 }
 
@@ -86,14 +86,18 @@ function* wishedElements(wish: HostWish): Iterable<PlacedElement> {
   const { families, facts } = wish.policy;
   for (const network of wish.networks) yield* networkElements(network);
   yield* policyElements(families, facts);
-  for (const bridge of judgedBridges(wish)) yield* judgedBridgeElements(families, bridge);
+  for (const bridge of judgedBridges(wish)) yield* judgedBridgeElements(bridge);
   for (const port of wish.ports) yield* portElements(port.binding);
 }
 
-/** Bridges with a port whose flows are judged. */
+/** What one port needs of its bridge, the others need not take away. */
 export function judgedBridges({ ports }: Pick<HostWish, "ports">): readonly JudgedBridge[] {
   const bridges = new Map<string, JudgedBridge>();
-  for (const { judged } of ports) if (judged !== undefined) bridges.set(judged.name, judged);
+  for (const { judged } of ports) {
+    if (judged === undefined) continue;
+    const families = new Set([...(bridges.get(judged.name)?.families ?? []), ...judged.families]);
+    bridges.set(judged.name, { ...judged, families: [...families].sort() });
+  }
   return [...bridges.values()];
 }
 
@@ -169,6 +173,22 @@ function chainChanges(table: string, wish: HostWish, held: readonly HeldPortChai
   return [...changes, ...additions];
 }
 
+/**
+ * A bridge is known to the rules before it hands over its first frame, and as long as it does: otherwise flows of open NICs would be tracked from the middle on,
+ * by whichever packet comes first.
+ */
+export function aroundBridges(changes: readonly NftChange[]): {
+  readonly before: readonly NftChange[];
+  readonly main: readonly NftChange[];
+  readonly after: readonly NftChange[];
+} {
+  const isOf = (change: NftChange, op: "add-elements" | "delete-elements"): boolean =>
+    change.op === op && (change.set.set === "bridges" || change.set.set === "bridge_macs");
+  const before = changes.filter((change) => isOf(change, "add-elements"));
+  const after = changes.filter((change) => isOf(change, "delete-elements"));
+  return { before, main: changes.filter((change) => !before.includes(change) && !after.includes(change)), after };
+}
+
 /** What flows are judged by: a class that changed, a rule that is no more. */
 const JUDGED_BY = /^(?:class|out_|in_|service|protocols)/;
 
@@ -197,9 +217,8 @@ export function portElementGroups(table: string, binding: PortBinding): readonly
 }
 
 /** What must stand before the port opens, though it is not its own: others may need it when the port is gone. */
-export function sharedElementGroups(table: string, { binding, judged }: PortWish): readonly ElementGroup[] {
-  if (judged === undefined) return [];
-  return elementGroups(table, judgedBridgeElements(binding.policy?.families ?? [], judged));
+export function sharedElementGroups(table: string, { judged }: PortWish): readonly ElementGroup[] {
+  return judged === undefined ? [] : elementGroups(table, judgedBridgeElements(judged));
 }
 
 function elementGroups(table: string, placed: readonly PlacedElement[]): readonly ElementGroup[] {

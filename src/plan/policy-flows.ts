@@ -102,16 +102,32 @@ export interface TrackedFlow {
   readonly toPort: number;
 }
 
+/** Tells of flows of NICs that are judged no more, as far as the other end is not either: they go on untracked, and what is known of them goes stale. */
+export function leftBy(
+  opened: readonly IpBlock[],
+  { ports }: Pick<HostWish, "ports">,
+): (flow: Pick<TrackedFlow, "from" | "to">) => boolean {
+  const isJudged = judgedAddresses(ports, () => true);
+  const isOpened = (address: Address): boolean => opened.some((block) => blockHolds(block, address));
+  return ({ from, to }) => (isOpened(from) && isJudged(to) !== true) || (isOpened(to) && isJudged(from) !== true);
+}
+
+const judgedAddresses = (
+  ports: HostWish["ports"],
+  which: (port: HostWish["ports"][number]) => boolean,
+): ((address: Address) => true | undefined) =>
+  finder(
+    ports
+      .filter((port) => port.binding.policy !== undefined && which(port))
+      .flatMap(({ binding }) => binding.sources.map(({ what }) => ({ what, value: true as const }))),
+  );
+
 const TCP = 6;
 const WITH_SERVICE: readonly number[] = [1, 6, 17, 58];
 
 /** Tells of flows of this host's stateful NICs that the wish does not allow; those of observed NICs are let be. */
 export function revokedBy({ ports, policy }: Pick<HostWish, "ports" | "policy">): (flow: TrackedFlow) => boolean {
-  const isJudged = finder(
-    ports
-      .filter(({ binding }) => binding.policy !== undefined && !binding.observed)
-      .flatMap(({ binding }) => binding.sources.map(({ what }) => ({ what, value: true }))),
-  );
+  const isJudged = judgedAddresses(ports, ({ binding }) => !binding.observed);
   const allowed = createFlowJudge(policy.facts);
   return ({ from, to, protocol, fromPort, toPort }) => {
     const judged = { out: isJudged(from) === true, in: isJudged(to) === true };

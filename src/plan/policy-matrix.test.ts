@@ -210,5 +210,5 @@ test("every cell means what the judge of single flows allows, whoever of the cla
     { numRuns: 60 },
   );
   expect(Math.min(seen.allowed, seen.dropped), "control").toBeGreaterThan(1000);
-  expect(seen.shared, "control: NICs stood together").toBeGreaterThan(50);
+  expect(seen.shared, "control: NICs stood together").toBeGreaterThan(10);
 });

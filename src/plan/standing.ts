@@ -115,8 +115,7 @@ function networkChanges(table: string, standing: Standing, { networks }: HostWis
 
 function policyChanges(table: string, standing: Standing, wish: HostWish): NftChange[] {
   const { families, facts } = wish.policy;
-  const all = (bridges: readonly JudgedBridge[]): readonly PlacedElement[] =>
-    bridges.flatMap((bridge) => judgedBridgeElements(families, bridge));
+  const all = (bridges: readonly JudgedBridge[]): readonly PlacedElement[] => bridges.flatMap(judgedBridgeElements);
   const bridges = difference(table, all(standing.bridges), all(judgedBridges(wish)));
   if (facts === standing.policy.facts) return bridges;
   const rules = difference(table, policyElements(families, standing.policy.facts), policyElements(families, facts));

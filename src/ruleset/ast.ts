@@ -91,6 +91,15 @@ export const fields = {
   udpSource: { nft: "@th,0,16", bytes: 2 },
   udpDestination: { nft: "@th,16,16", bytes: 2 },
   udpLength: { nft: "@th,32,16", bytes: 2 },
+  /**
+   * The frame's own addresses, for the tables of the service policy: there nft itself names the raw offsets when it lists a rule that asks for the type, and
+   * would not load its own listing, where sets were declared with offsets.
+   */
+  source4: { nft: "ip saddr", bytes: 4 },
+  destination4: { nft: "ip daddr", bytes: 4 },
+  source6: { nft: "ip6 saddr", bytes: 16 },
+  destination6: { nft: "ip6 daddr", bytes: 16 },
+  destinationMac: { nft: "ether daddr", bytes: 6 },
   /** Of the connection a packet belongs to: whoever opened it, whichever way this packet goes. Rules with them are skipped for untracked packets. */
   flowMark: { nft: "ct mark", bytes: 4 },
   opener4: { nft: "ct original ip saddr", bytes: 4 },
@@ -135,7 +144,9 @@ export type Match =
   | { readonly kind: "toHost"; readonly holds: boolean }
   | { readonly kind: "startsWith"; readonly field: "iifname" | "oifname"; readonly prefix: string }
   /** What connection tracking says of the packet. */
-  | { readonly kind: "state"; readonly state: "untracked" | "invalid" | "new" | "related" }
+  | { readonly kind: "state"; readonly state: "untracked" | "invalid" | "related" }
+  /** Nothing of the flow was let by so far. "New" alone would be every packet that nobody has answered yet. */
+  | { readonly kind: "opens" }
   /** The connection bears the label. */
   | { readonly kind: "labelled"; readonly label: number };
 

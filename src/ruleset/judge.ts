@@ -169,6 +169,7 @@ function holds(judgement: Judgement, match: Match): boolean {
       return packet.destination !== undefined && world.isHost(packet.destination) === match.holds;
     case "startsWith":
     case "state":
+    case "opens":
     case "labelled":
       throw new TypeError("interface names and connections are for other tables than the guard of a port");
     default:

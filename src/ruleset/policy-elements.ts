@@ -9,7 +9,7 @@ import type { IpBlock } from "../model/resources.ts";
 import { concatKey, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
 import { ETHER_TYPE } from "./parts.ts";
 import { type PolicyTag, policyTags, TAG_SHIFT } from "./policy-parts.ts";
-import type { PolicyFamily } from "./policy-sets.ts";
+import { type PolicyFamily, serviceRanges } from "./policy-sets.ts";
 import type { ServiceSet } from "./service-set.ts";
 
 export interface ClassMember {
@@ -40,8 +40,9 @@ export interface PolicyFacts {
   readonly services: readonly { readonly number: number; readonly set: ServiceSet }[];
 }
 
-/** A bridge whose frames are judged. */
+/** A bridge whose frames are judged, or at least kept out of connection tracking, and where. */
 export interface JudgedBridge {
+  readonly families: readonly PolicyFamily[];
   readonly name: InterfaceName;
   readonly mac: MacAddress;
 }
@@ -111,8 +112,9 @@ function* serviceElements({ services }: PolicyFacts): Iterable<Element> {
         yield { set: "service", key: concatKey(hostU32(number), Uint8Array.of(protocol), u16(first)) };
         continue;
       }
-      const [mark, octet] = [networkU32(number), Uint8Array.of(protocol)];
-      yield { set: "services", key: concatKey(mark, octet, u16(first)), keyEnd: concatKey(mark, octet, u16(last)) };
+      const name = serviceRanges.find((one) => one.protocol === protocol)?.name;
+      const mark = networkU32(number);
+      if (name !== undefined) yield { set: name, key: concatKey(mark, u16(first)), keyEnd: concatKey(mark, u16(last)) };
     }
   }
 }
@@ -145,12 +147,9 @@ export function policyElements(families: readonly PolicyFamily[], facts: PolicyF
   return families.flatMap((family) => placedIn(family, siteElements(facts)));
 }
 
-/** What must be known of a bridge before its first stateful port opens. */
-export function judgedBridgeElements(
-  families: readonly PolicyFamily[],
-  bridge: JudgedBridge,
-): readonly PlacedElement[] {
-  return families.flatMap((family) => placedIn(family, bridgeElements(bridge)));
+/** What must be known of a bridge before its first port opens. */
+export function judgedBridgeElements(bridge: JudgedBridge): readonly PlacedElement[] {
+  return bridge.families.flatMap((family) => placedIn(family, bridgeElements(bridge)));
 }
 
 function* nicElements({ ifindex, sources, observed, connections, newFlows }: PortPolicy): Iterable<Element> {

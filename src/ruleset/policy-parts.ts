@@ -5,7 +5,8 @@ import { logGroups } from "./parts.ts";
 export const POLICED_MARK = 0x76_66_67_70;
 /** The number of the set of services that holds everything. */
 export const EVERYTHING = 1;
-/** Of connections that were first seen in their middle. */
+/** Labels of connections: judged from their first packet on; first seen in their middle. */
+export const OPENED_HERE = 96;
 export const MIDSTREAM = 97;
 /** Where Linux begins to take ports for flows it opens (net.ipv4.ip_local_port_range); others begin higher (RFC 6335 section 6: 49152). */
 export const EPHEMERAL = 32_768;

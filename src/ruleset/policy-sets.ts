@@ -4,7 +4,7 @@
  */
 import type { PolicyShape } from "../model/capabilities.ts";
 import type { Field, SetSpec } from "./ast.ts";
-import { PORTS, RANGES } from "./parts.ts";
+import { PORTS, PROTOCOL, RANGES } from "./parts.ts";
 
 export type PolicyFamily = "inet" | "bridge";
 
@@ -32,11 +32,19 @@ const nicSets: readonly SetSpec[] = [
   { name: "nics4", key: ["protocol", "opener4"], to: "mark", size: RANGES, use: "ranges" },
   { name: "nics6", key: ["protocol", "opener6"], to: "mark", size: RANGES, use: "ranges" },
   // The same by the packet's own addresses: before it has a connection.
-  { name: "tracked4", key: ["ip4Source"], to: "mark", size: PORTS, use: "static" },
-  { name: "tracked6", key: ["ip6Source"], to: "mark", size: PORTS, use: "static" },
-  { name: "tracks4", key: ["protocol", "ip4Source"], to: "mark", size: RANGES, use: "ranges" },
-  { name: "tracks6", key: ["protocol", "ip6Source"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "tracked4", key: ["source4"], to: "mark", size: PORTS, use: "static" },
+  { name: "tracked6", key: ["source6"], to: "mark", size: PORTS, use: "static" },
+  { name: "tracks4", key: ["protocol", "source4"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "tracks6", key: ["protocol", "source6"], to: "mark", size: RANGES, use: "ranges" },
 ];
+
+/** By protocol. It is no part of the key: with ranges, nft 1.0.6 turns round the one octet, which kernels before 6.18 refuse. */
+export const serviceRanges = [
+  { protocol: PROTOCOL.tcp, name: "services_tcp" },
+  { protocol: PROTOCOL.udp, name: "services_udp" },
+  { protocol: PROTOCOL.icmp, name: "services_icmp" },
+  { protocol: PROTOCOL.icmp6, name: "services_icmp6" },
+] as const;
 
 const ruleSets: readonly SetSpec[] = [
   { name: "out_pairs", key: ["flowMark", "mark"], to: "mark", use: "static" },
@@ -50,7 +58,7 @@ const ruleSets: readonly SetSpec[] = [
   { name: "protocols", key: ["mark", "transport"], use: "static" },
   // Of single ports, and of ranges: nearly all are single, and a range takes a thousand times longer to be taken out.
   { name: "service", key: ["mark", "transport", "service"], use: "static" },
-  { name: "services", key: ["mark", "transport", "service"], size: RANGES, use: "ranges" },
+  ...serviceRanges.map(({ name }): SetSpec => ({ name, key: ["mark", "service"], size: RANGES, use: "ranges" })),
 ];
 
 const flowSets: readonly SetSpec[] = [
@@ -64,7 +72,7 @@ const flowSets: readonly SetSpec[] = [
 
 const bridgeSets = (family: PolicyFamily): readonly SetSpec[] => [
   { name: "bridges", key: [deviceOf(family)], size: 1024, use: "static" },
-  { name: "bridge_macs", key: [deviceOf(family), "etherDestination"], size: 1024, use: "static" },
+  { name: "bridge_macs", key: [deviceOf(family), "destinationMac"], size: 1024, use: "static" },
 ];
 
 export const policySets = (family: PolicyFamily): readonly SetSpec[] => [

@@ -1,7 +1,7 @@
 /** Whether the groups of both ends let a flow be opened: the same chains for either end, and for either end taken as the opener. */
 import { back, type Chain, type Field, goTo, inSet, is, jumpTo, next, type Rule, rule, when } from "./ast.ts";
-import { PROTOCOL } from "./parts.ts";
 import { CLASS, EVERYTHING, flowMapped, lookups, mapped, marked, NIC, refusal } from "./policy-parts.ts";
+import { serviceRanges } from "./policy-sets.ts";
 
 /** Puts what the sets know of an address into the mark and returns; else returns with the mark as it was. */
 const intoMark = (sets: typeof NIC | typeof CLASS, four: Field, six: Field): Rule[] =>
@@ -46,11 +46,10 @@ const ends = ({ suffix, opener, opened }: Orientation): readonly Chain[] => [
 const services = ({ suffix, service }: Orientation): Chain => ({
   name: `services${suffix}`,
   rules: [
-    ...["service", "services"].flatMap((set) =>
-      [PROTOCOL.tcp, PROTOCOL.udp, PROTOCOL.icmp, PROTOCOL.icmp6].map((protocol) =>
-        rule([is("transport", protocol), inSet(set, "mark", "transport", service)], [marked(EVERYTHING)], back),
-      ),
-    ),
+    ...serviceRanges.flatMap(({ protocol, name }) => [
+      rule([is("transport", protocol), inSet("service", "mark", "transport", service)], [marked(EVERYTHING)], back),
+      rule([is("transport", protocol), inSet(name, "mark", service)], [marked(EVERYTHING)], back),
+    ]),
     rule([inSet("protocols", "mark", "transport")], [marked(EVERYTHING)], back),
   ],
 });

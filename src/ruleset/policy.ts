@@ -28,7 +28,18 @@ import {
   within,
 } from "./ast.ts";
 import { ETHER_TYPE, PROTOCOL } from "./parts.ts";
-import { EPHEMERAL, MIDSTREAM, mapped, marked, POLICED_MARK, refusal, TRACKED, tagged, tell } from "./policy-parts.ts";
+import {
+  EPHEMERAL,
+  MIDSTREAM,
+  mapped,
+  marked,
+  OPENED_HERE,
+  POLICED_MARK,
+  refusal,
+  TRACKED,
+  tagged,
+  tell,
+} from "./policy-parts.ts";
 import { deviceOf, type PolicyFamily } from "./policy-sets.ts";
 import { judges, NOBODY, straight, turned } from "./policy-sides.ts";
 
@@ -61,7 +72,10 @@ const flow: readonly Chain[] = [
       rule([inSet("midstream", "mark")], [{ kind: "label", label: MIDSTREAM }], back),
       when([], jumpTo("nic_opened")),
       rule([inSet("midstream", "mark")], [{ kind: "label", label: MIDSTREAM }], back),
-      when([], goTo("stray_flow")),
+      when([atLeast("mark", 1)], goTo("stray_flow")),
+      when([], jumpTo("nic_opener")),
+      when([atLeast("mark", 1)], goTo("stray_flow")),
+      // What the host routes for open NICs is nobody's to judge.
     ],
   },
   {
@@ -98,13 +112,13 @@ const GROUP6 = [is("protocol", ETHER_TYPE.ip6), is("ip6DestinationTop", 0xff)];
 /** By the packet's own addresses. */
 const byPacket = (end: "source" | "destination", verdict: Rule["verdict"]): Rule[] => {
   const [four, six] =
-    end === "source" ? (["ip4Source", "ip6Source"] as const) : (["ip4Destination", "ip6Destination"] as const);
+    end === "source" ? (["source4", "source6"] as const) : (["destination4", "destination6"] as const);
   const [[one4, one6], [many4, many6]] = TRACKED;
   return [
-    rule([is("protocol", ETHER_TYPE.ip4)], [mapped(one4, four)], verdict),
-    rule([is("protocol", ETHER_TYPE.ip6)], [mapped(one6, six)], verdict),
-    rule([is("protocol", ETHER_TYPE.ip4)], [mapped(many4, "protocol", four)], verdict),
-    rule([is("protocol", ETHER_TYPE.ip6)], [mapped(many6, "protocol", six)], verdict),
+    rule([], [mapped(one4, four)], verdict),
+    rule([], [mapped(one6, six)], verdict),
+    rule([], [mapped(many4, "protocol", four)], verdict),
+    rule([], [mapped(many6, "protocol", six)], verdict),
   ];
 };
 
@@ -126,7 +140,7 @@ const strays: readonly Chain[] = [
 ];
 
 const seenFromTheMiddle: Match = { kind: "labelled", label: MIDSTREAM };
-const NEW: Match = { kind: "state", state: "new" };
+const OPENS: Match = { kind: "opens" };
 
 /** Of a connection known from the middle nobody can say who opened it. One port below those that systems open flows from (Linux: 32768 on) is the service. */
 const SERVICE_AHEAD = [is("transport", PROTOCOL.tcp), atLeast("openerPort", EPHEMERAL), below("service", EPHEMERAL)];
@@ -135,7 +149,7 @@ const SERVICE_BEHIND = [is("transport", PROTOCOL.tcp), below("openerPort", EPHEM
 const verdicts: readonly Chain[] = [
   {
     name: "policy_allowed",
-    rules: [when([NEW], jumpTo("flow_new")), when([], goTo("policy_passed"))],
+    rules: [when([OPENS], jumpTo("flow_new")), when([], goTo("policy_passed"))],
   },
   {
     name: "policy_straight",
@@ -176,9 +190,12 @@ const verdicts: readonly Chain[] = [
         [{ kind: "state", state: "related" }, oneOf("transport", PROTOCOL.icmp, PROTOCOL.icmp6)],
         goTo("policy_passed"),
       ),
-      when([NEW, is("transport", PROTOCOL.tcp)], jumpTo("flow_midstream")),
       when([seenFromTheMiddle], goTo("policy_midstream")),
-      when([], goTo("policy_straight")),
+      when([{ kind: "labelled", label: OPENED_HERE }], goTo("policy_straight")),
+      // Also what connection tracking knows already, from a time when nobody judged.
+      when([is("transport", PROTOCOL.tcp)], jumpTo("flow_midstream")),
+      when([seenFromTheMiddle], goTo("policy_midstream")),
+      rule([], [{ kind: "label", label: OPENED_HERE }], goTo("policy_straight")),
     ],
   },
 ];
@@ -210,7 +227,7 @@ const tracking = (family: PolicyFamily): readonly Chain[] => [
   {
     name: "track_bridged",
     rules: [
-      when([inSet("bridge_macs", deviceOf(family), "etherDestination")], accept),
+      when([inSet("bridge_macs", deviceOf(family), "destinationMac")], accept),
       rule(GROUP4, [{ kind: "untrack" }], accept),
       rule(GROUP6, [{ kind: "untrack" }], accept),
       ...byPacket("source", goTo("track_it")),

@@ -42,6 +42,8 @@ function renderMatch(match: Match): string {
       return `${fields[match.field].nft} "${match.prefix}*"`;
     case "state":
       return `ct state ${match.state}`;
+    case "opens":
+      return "ct state new ct status ! confirmed";
     case "labelled":
       return `ct label ${match.label}`;
     default:

@@ -67,5 +67,5 @@ test(
     await expectNoLeak(guarded, siege);
     await siege.stop();
   },
-  patience(300_000),
+  patience(600_000),
 );

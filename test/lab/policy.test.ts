@@ -4,11 +4,13 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Running } from "../../src/lab/exec.ts";
 import { patience } from "../../src/lab/patience.ts";
 import { type Box, type GuestBox, globalOf } from "../../src/lab/topology.ts";
+import type { PolicyShape } from "../../src/model/capabilities.ts";
 import type { Direction, Reason } from "../../src/model/reasons.ts";
+import { type Flows, flowsIn } from "../support/flows.ts";
 import {
+  agentPid,
   applyExtras,
   dropsOf,
   eventually,
@@ -43,32 +45,19 @@ describe("security groups", () => {
   let web: GuestBox;
   let database: GuestBox;
   let client: GuestBox;
+  let flows: Flows;
 
   beforeAll(async () => {
     guarded = await raiseGuardedLab(`pol${own}`, 3, everyday);
     [web, database, client] = [guestAt(guarded.guests, 0), guestAt(guarded.guests, 1), guestAt(guarded.guests, 2)];
-    await serve("guest1", SHOP);
-    await serve("guest1", DATABASE);
-    await serve("guest2", DATABASE);
-    await serve("guest3", SHOP);
-    await serve("neighbour", SHOP);
+    flows = flowsIn(guarded.lab);
+    await flows.serve("guest1", SHOP);
+    await flows.serve("guest1", DATABASE);
+    await flows.serve("guest2", DATABASE);
+    await flows.serve("guest3", SHOP);
+    await flows.serve("neighbour", SHOP);
   });
   afterAll(() => guarded?.lab.down());
-
-  /** Says what it is sent, back, for as long as the connection stands. */
-  const serve = (box: Box, port: number): Promise<Running> =>
-    guarded.lab.start(
-      box,
-      ["socat", `TCP6-LISTEN:${port},fork,reuseaddr,ipv6only=0`, "EXEC:cat"],
-      `echo-${box}-${port}.log`,
-    );
-
-  async function reaches(box: Box, address: string, port: number): Promise<boolean> {
-    const target = address.includes(":") ? `TCP6:[${address}]:${port}` : `TCP4:${address}:${port}`;
-    const script = 'echo hello | timeout 2 socat -t 1 - "$1,connect-timeout=1"';
-    const { stdout } = await guarded.lab.exec(box, ["sh", "-c", script, "sh", target], { timeoutMs: patience(8000) });
-    return stdout.includes("hello");
-  }
 
   const both = (guest: GuestBox): readonly string[] => [guest.address, globalOf(guest)];
 
@@ -80,7 +69,7 @@ describe("security groups", () => {
     { at, direction, reason }: { at: GuestBox; direction: Direction; reason: Reason },
   ): Promise<void> {
     const before = await dropsOf(guarded, at.port, direction);
-    expect(await reaches(from, address, port), `${from} to ${address} ${port}`).toBe(false);
+    expect(await flows.reaches(from, address, port), `${from} to ${address} ${port}`).toBe(false);
     expect(
       [...moreThan(before, await dropsOf(guarded, at.port, direction)).keys()],
       `${from} to ${address} ${port}`,
@@ -89,8 +78,8 @@ describe("security groups", () => {
 
   test("an allowed service is reached by guests and the LAN, in both families, and nothing else is", async () => {
     for (const address of both(web)) {
-      expect(await reaches("guest3", address, SHOP), address).toBe(true);
-      expect(await reaches("neighbour", address, SHOP), address).toBe(true);
+      expect(await flows.reaches("guest3", address, SHOP), address).toBe(true);
+      expect(await flows.reaches("neighbour", address, SHOP), address).toBe(true);
       await refused("guest3", address, DATABASE, { at: web, direction: "to-guest", reason: "policy-ingress" });
       await refused("neighbour", address, DATABASE, { at: web, direction: "to-guest", reason: "policy-ingress" });
     }
@@ -102,15 +91,15 @@ describe("security groups", () => {
     for (const address of both(web))
       await refused("guest2", address, SHOP, { at: database, direction: "from-guest", reason: "policy-egress" });
     for (const address of both(database)) {
-      expect(await reaches("guest1", address, DATABASE), `${address}: the group is let in`).toBe(true);
+      expect(await flows.reaches("guest1", address, DATABASE), `${address}: the group is let in`).toBe(true);
       await refused("guest3", address, DATABASE, { at: database, direction: "to-guest", reason: "policy-ingress" });
     }
   });
 
   test("a NIC without groups offers nothing and uses everything; errors of its flows come back to it", async () => {
     const { neighbour } = guarded.lab.topology;
-    expect(await reaches("guest3", neighbour.address, SHOP)).toBe(true);
-    expect(await reaches("guest3", globalOf(neighbour), SHOP)).toBe(true);
+    expect(await flows.reaches("guest3", neighbour.address, SHOP)).toBe(true);
+    expect(await flows.reaches("guest3", globalOf(neighbour), SHOP)).toBe(true);
     await refused("neighbour", client.address, SHOP, { at: client, direction: "to-guest", reason: "policy-ingress" });
     await refused("neighbour", globalOf(client), SHOP, { at: client, direction: "to-guest", reason: "policy-ingress" });
     // An answer of ICMP that the port is closed is an error of the flow: socat tells it at its next write.
@@ -123,46 +112,14 @@ describe("security groups", () => {
     }
   });
 
-  /** A line every 20 ms, or what `says` writes, over one connection; how much came back is asked at any time. */
-  async function stream(
-    box: Box,
-    address: string,
-    port: number,
-    says = "while echo x; do sleep 0.02; done",
-  ): Promise<{ count(): Promise<number>; stop(): Promise<unknown> }> {
-    const log = `${guarded.lab.directory}/stream-${box}-${address.replaceAll(":", "_")}-${port}.txt`;
-    const script = `${says} | socat -t 1 - "$1" > "$2"`;
-    const target = address.includes(":") ? `TCP6:[${address}]:${port}` : `TCP4:${address}:${port}`;
-    const running = await guarded.lab.start(box, ["sh", "-c", script, "sh", target, log], "stream.log");
-    const count = async (): Promise<number> =>
-      Number((await guarded.lab.exec(box, ["sh", "-c", 'wc -c < "$1"', "sh", log])).stdout.trim() || "0");
-    expect(await eventually(async () => (await count()) > 10), `${box} to ${address} ${port}: the stream runs`).toBe(
-      true,
-    );
-    return { count, stop: () => running.stop("SIGKILL") };
-  }
-
   const tracked = async (address: string, port: number): Promise<boolean> =>
-    (
-      await guarded.lab.exec("host", [
-        "conntrack",
-        "-L",
-        "-f",
-        address.includes(":") ? "ipv6" : "ipv4",
-        "-d",
-        address,
-        "-p",
-        "tcp",
-        "--dport",
-        String(port),
-      ])
-    ).stdout.includes(address);
+    (await flows.tracked(address, "-p", "tcp", "--dport", String(port))).length > 0;
 
   test(
     "what is revoked is cut at once, also in the middle; everything else goes on through any number of changes",
     async () => {
-      const cut = await Promise.all(both(database).map((address) => stream("guest1", address, DATABASE)));
-      const kept = await Promise.all(both(web).map((address) => stream("neighbour", address, SHOP)));
+      const cut = await Promise.all(both(database).map((address) => flows.stream("guest1", address, DATABASE)));
+      const kept = await Promise.all(both(web).map((address) => flows.stream("neighbour", address, SHOP)));
       for (const address of both(database)) expect(await tracked(address, DATABASE), "control: it is known").toBe(true);
       for (let n = 0; n < 20; n += 1)
         await applyExtras(guarded, {
@@ -195,7 +152,7 @@ describe("security groups", () => {
         true,
       );
       await applyExtras(guarded, everyday);
-      expect(await reaches("guest1", database.address, DATABASE), "control: allowed again").toBe(true);
+      expect(await flows.reaches("guest1", database.address, DATABASE), "control: allowed again").toBe(true);
       await Promise.all([...cut, ...kept].map(({ stop }) => stop()));
     },
     patience(120_000),
@@ -208,7 +165,7 @@ describe("security groups", () => {
       reason: "policy-ingress",
     });
     await applyExtras(guarded, { ...everyday, nics: { ...everyday.nics, guest3: "groups: [web]" } });
-    expect(await reaches("guest3", database.address, DATABASE)).toBe(true);
+    expect(await flows.reaches("guest3", database.address, DATABASE)).toBe(true);
     await applyExtras(guarded, everyday);
     await refused("guest3", database.address, DATABASE, {
       at: database,
@@ -230,10 +187,9 @@ describe("security groups", () => {
   test("what runs when a NIC is first judged goes on, also where only the other end speaks", async () => {
     await applyExtras(guarded, openToo({ guest3: "groups: [open]" }));
     const { neighbour } = guarded.lab.topology;
-    const pouring = 'SYSTEM:"while echo x; do sleep 0.02; done"';
-    await guarded.lab.start("neighbour", ["socat", `TCP4-LISTEN:${POUR},fork,reuseaddr`, pouring], "pour.log");
-    const running = await stream("guest3", neighbour.address, SHOP);
-    const download = await stream("guest3", neighbour.address, POUR, "sleep 60");
+    await flows.feed("neighbour", POUR);
+    const running = await flows.stream("guest3", neighbour.address, SHOP);
+    const download = await flows.download("guest3", neighbour.address, POUR);
     await applyExtras(guarded, everyday);
     for (const { count } of [running, download]) {
       const before = await count();
@@ -246,7 +202,7 @@ describe("security groups", () => {
   test("a client that takes everything in keeps no revoked flow, also in the first minute of a NIC", async () => {
     // Known to the database's group and open itself: what comes back to it could as well be a flow of the server's own.
     await applyExtras(guarded, openToo({ guest2: "groups: [open]", guest3: "groups: [open, web]" }));
-    const running = await stream("guest3", database.address, DATABASE);
+    const running = await flows.stream("guest3", database.address, DATABASE);
     await applyExtras(guarded, openToo({ guest2: "groups: [database, free]", guest3: "groups: [open, web]" }));
     const before = await running.count();
     expect(await eventually(async () => (await running.count()) > before + 20), "control: allowed, and goes on").toBe(
@@ -275,14 +231,14 @@ describe("security groups", () => {
       await guarded.lab.exec("host", ["conntrack", "-L", "-s", client.address, "-p", "tcp", "--dport", String(SHOP)])
     ).stdout;
     expect(held.split("\n").filter((line) => /ESTABLISHED|SYN_/.test(line)).length).toBeLessThanOrEqual(20);
-    expect(await reaches("guest1", neighbour.address, SHOP), "control: another guest").toBe(true);
+    expect(await flows.reaches("guest1", neighbour.address, SHOP), "control: another guest").toBe(true);
     await applyExtras(guarded, everyday);
   });
 
   test("an observed NIC is judged and counted, and let by", async () => {
     await applyExtras(guarded, { ...everyday, nics: { ...everyday.nics, guest1: "groups: [web], mode: observe" } });
     const before = await dropsOf(guarded, web.port, "to-guest");
-    expect(await reaches("guest3", web.address, DATABASE)).toBe(true);
+    expect(await flows.reaches("guest3", web.address, DATABASE)).toBe(true);
     expect(moreThan(before, await dropsOf(guarded, web.port, "to-guest")).get("policy-ingress") ?? 0).toBeGreaterThan(
       0,
     );
@@ -290,35 +246,46 @@ describe("security groups", () => {
     await refused("guest3", web.address, DATABASE, { at: web, direction: "to-guest", reason: "policy-ingress" });
   });
 
+  const flags = async (): Promise<string> => guarded.lab.must("host", ["ip", "-d", "link", "show", "br0"]);
+
+  /** However this kernel judges, it does so no more. */
+  async function takeJudgeAway({ policy, table }: Awaited<ReturnType<typeof shapeOf>>): Promise<void> {
+    if (policy === "bridge-netfilter")
+      await guarded.lab.must("host", ["ip", "link", "set", "br0", "type", "bridge", "nf_call_iptables", "0"]);
+    else await guarded.lab.must("host", ["nft", "flush", "chain", "bridge", table, "policy_forward"]);
+  }
+
+  async function shapeOf(): Promise<{ readonly policy: PolicyShape; readonly table: string }> {
+    const { policy, guard } = (await guarded.client.status()).kernel;
+    return { policy, table: /vifguard_[0-9a-f]+/.exec(guard)?.[0] ?? "" };
+  }
+
+  test("bridges hand over what they forward only where they cannot track it themselves", async () => {
+    const calls = (await shapeOf()).policy === "bridge-netfilter" ? 1 : 0;
+    expect(await flags()).toContain(`nf_call_iptables ${calls} nf_call_ip6tables ${calls}`);
+  });
+
   test("without the judge nothing of a stateful NIC passes, and it is put back", async () => {
-    const flags = async (): Promise<string> => guarded.lab.must("host", ["ip", "-d", "link", "show", "br0"]);
     const sysctl = async (): Promise<string> =>
       (await guarded.lab.exec("host", ["cat", "/proc/sys/net/bridge/bridge-nf-call-iptables"])).stdout;
-    expect(await flags()).toMatch(/nf_call_iptables 1 nf_call_ip6tables 1/);
-    const was = await sysctl();
-    const pattern = `agent --state-dir ${guarded.agent.stateDirectory}`;
-    const agent = (await guarded.lab.must("host", ["pgrep", "-f", "--", pattern])).trim().split("\n");
-    for (const pid of agent) await guarded.lab.must("host", ["kill", "-STOP", pid]);
-    await guarded.lab.must("host", ["ip", "link", "set", "br0", "type", "bridge", "nf_call_iptables", "0"]);
-    expect(await reaches("guest3", web.address, SHOP), "closed").toBe(false);
-    for (const pid of agent) await guarded.lab.must("host", ["kill", "-CONT", pid]);
-    expect(await eventually(async () => /nf_call_iptables 1/.test(await flags())), "put back").toBe(true);
-    expect(await eventually(() => reaches("guest3", web.address, SHOP)), "open again").toBe(true);
+    const [was, before, shape] = [await sysctl(), await flags(), await shapeOf()];
+    const pid = await agentPid(guarded.lab);
+    process.kill(pid, "SIGSTOP");
+    await takeJudgeAway(shape);
+    expect(await flows.reaches("guest3", web.address, SHOP), "closed").toBe(false);
+    process.kill(pid, "SIGCONT");
+    expect(await eventually(() => flows.reaches("guest3", web.address, SHOP)), "open again").toBe(true);
+    const calls = /nf_call_iptables . nf_call_ip6tables ./;
+    expect((await flags()).match(calls)?.[0], "put back").toBe(before.match(calls)?.[0]);
     expect((await dropsOf(guarded, client.port)).get("conn-state") ?? 0, "and counted").toBeGreaterThan(0);
     expect(await sysctl(), "the switch of all bridges is as it was").toBe(was);
   });
 
   test("a detached NIC leaves no connection behind, and the last one switches the bridge's calls off", async () => {
-    expect(await reaches("guest3", web.address, SHOP)).toBe(true);
+    expect(await flows.reaches("guest3", web.address, SHOP)).toBe(true);
     expect(await tracked(web.address, SHOP)).toBe(true);
     for (const guest of [web, database, client]) await guarded.client.detach(guest.port);
     expect(await eventually(async () => !(await tracked(web.address, SHOP)))).toBe(true);
-    expect(
-      await eventually(async () =>
-        /nf_call_iptables 0 nf_call_ip6tables 0/.test(
-          await guarded.lab.must("host", ["ip", "-d", "link", "show", "br0"]),
-        ),
-      ),
-    ).toBe(true);
+    expect(await eventually(async () => (await flags()).includes("nf_call_iptables 0 nf_call_ip6tables 0"))).toBe(true);
   });
 });

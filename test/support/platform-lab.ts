@@ -39,7 +39,10 @@ export async function raisePlatformLab(
 ): Promise<PlatformLab> {
   const lab = await raiseLab({ name: `${what}${process.pid.toString(36)}`, guests, nic: "veth" });
   try {
-    const agent = await startAgent(lab, prefixes);
+    const agent = await startAgent(
+      lab,
+      prefixes.flatMap((prefix) => ["--port-prefix", prefix]),
+    );
     const client = connect(agent.socket);
     await applyText({ client }, siteText(lab.topology));
     return {
