@@ -117,5 +117,5 @@ run_on() {
 
 # What is run, and how long one kernel may take (seconds). What the quick ones leave out is each single lie, and the guard's life.
 quick_tests=(test/golden test/contract test/lab/kernel.test.ts test/lab/differential.test.ts)
-kernel_tests=("${quick_tests[@]}" test/lab/guard.test.ts)
+kernel_tests=("${quick_tests[@]}" test/lab/policy-differential.test.ts test/lab/guard.test.ts test/lab/policy.test.ts)
 kernel_seconds=${VIFGUARD_KERNEL_SECONDS:-5400}

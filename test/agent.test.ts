@@ -6,6 +6,8 @@ import { memoryFrames } from "../src/kernel/frames-memory.ts";
 import { memoryLinks } from "../src/kernel/links-memory.ts";
 import type { NftChange } from "../src/kernel/nft.ts";
 import { memoryNft } from "../src/kernel/nft-memory.ts";
+import { memoryRoutes } from "../src/kernel/routes-memory.ts";
+import { memorySysctls } from "../src/kernel/sysctls.ts";
 import { GuardError } from "../src/model/errors.ts";
 import { parseHostId, parsePortPrefix } from "../src/model/names.ts";
 import { buildSkeleton } from "../src/ruleset/skeleton.ts";
@@ -51,6 +53,7 @@ async function createHost(store: Store = memoryStore(clock)) {
       },
       links,
       frames: memoryFrames(),
+      routing: { routes: memoryRoutes(), sysctls: memorySysctls() },
       store,
       clock,
       log: silent,

@@ -22,6 +22,7 @@ const pages = [
   "docs/operate.md",
   "docs/exports.md",
   "docs/policy.md",
+  "docs/wirings.md",
   "docs/decisions.md",
   ...["cni", "libvirt", "lxc", "qemu", "xen"].map((name) => `docs/platforms/${name}.md`),
 ];
@@ -54,6 +55,7 @@ test.each(pages)("%s: every vifguard command in it exists", (page) => {
 
 test.each([
   ["README.md", ["network", "guest", "group"]],
+  ["docs/wirings.md", ["network"]],
   ["docs/policy.md", ["network", "group", "group", "group", "group", "guest", "guest"]],
 ])("the site file of %s is one that vifguard takes", (page, kinds) => {
   const yaml = /```yaml\n([\s\S]*?)```/.exec(read(page))?.[1] ?? "";

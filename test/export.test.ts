@@ -149,3 +149,14 @@ describe("what cannot be exported", () => {
       expect(() => textOf(render, siteOf(smallSite), wanted("lan1"))).toThrow("none of the networks has a prefix6");
   });
 });
+
+test("routed networks are left out, and refused by name: what their guests ask does not leave their ports", () => {
+  const routed = `${smallSite}---
+kind: network
+name: far
+spec: { prefix4: 198.18.0.0/24, gateway4: 198.18.0.1, wiring: { kind: routed, uplink: eth0 }, addressing: { kind: managed, macScheme: ip } }
+`;
+  const [without, site] = [siteOf(smallSite), siteOf(routed)];
+  for (const { render } of formats) expect(textOf(render, site)).toBe(textOf(render, without));
+  expect(() => servedLinks(site, { networks: ["far"], interfaces: new Map() })).toThrow("'far' is routed");
+});

@@ -11,6 +11,8 @@ import { memoryFrames } from "../src/kernel/frames-memory.ts";
 import { memoryLinks } from "../src/kernel/links-memory.ts";
 import type { NftChange, SetRef } from "../src/kernel/nft.ts";
 import { memoryNft } from "../src/kernel/nft-memory.ts";
+import { memoryRoutes } from "../src/kernel/routes-memory.ts";
+import { memorySysctls } from "../src/kernel/sysctls.ts";
 import { GuardError } from "../src/model/errors.ts";
 import { parseHostId, parsePortPrefix } from "../src/model/names.ts";
 import { desiredHost } from "../src/plan/desired.ts";
@@ -126,6 +128,7 @@ async function createWorld() {
       nft: counted,
       links,
       frames: memoryFrames(),
+      routing: { routes: memoryRoutes(), sysctls: memorySysctls() },
       store,
       clock,
       log: silent,

@@ -1,7 +1,8 @@
 /** What the host says for others on a port (RFC 826, RFC 4861): whose address it is, and how addresses are given here. */
 import type { Ipv4Address } from "../model/ipv4.ts";
 import { ANY6, type Ipv6Address, type Ipv6Prefix, ipv6FromBytes, ipv6ToBytes, linkLocalOf } from "../model/ipv6.ts";
-import { type MacAddress, macFromBytes } from "../model/mac.ts";
+import type { MacAddress } from "../model/mac.ts";
+import { HOST_PORT_MAC } from "../model/wiring.ts";
 import { arpCodec, arpOperations } from "../packet/arp.ts";
 import type { Decoded, Rejection } from "../packet/codec.ts";
 import { type EthernetFrame, ethernetCodec, etherTypes } from "../packet/ethernet.ts";
@@ -19,6 +20,8 @@ export interface RouterOffer {
   readonly gatewayMac?: MacAddress;
   readonly mtu?: number;
   readonly dns: readonly Ipv6Address[];
+  /** Machines of the prefix are reached by the gateway alone. */
+  readonly offLink?: boolean;
 }
 
 /** Who has an address of the port's network, as far as the host may answer for it. */
@@ -41,8 +44,9 @@ export function advertisement(
   serverMac: MacAddress,
   to: { readonly mac: MacAddress; readonly address?: Uint8Array },
 ): Uint8Array {
-  const { prefix, gateway, gatewayMac, mtu, dns } = offer;
+  const { prefix, gateway, gatewayMac, mtu, dns, offLink } = offer;
   const message = routerAdvertisement({
+    onLink: offLink !== true,
     routerLifetime: gateway === undefined ? 0 : LIFETIME_SECONDS,
     prefix,
     ...(gatewayMac === undefined || gateway === undefined ? {} : { mac: gatewayMac }),
@@ -121,5 +125,5 @@ function answerNd(
   return { ok: true, value: icmp6Frame(ends, neighbourAdvertisement(target, owner)) };
 }
 
-/** Locally administered, outside the FE:00 space of the `ip` scheme: every responder of every host looks the same to its guests. */
-export const RESPONDER_MAC: MacAddress = macFromBytes(Uint8Array.of(0xfe, 0xff, 0xff, 0xff, 0xff, 0xfe));
+/** Every responder of every host looks the same to its guests, and on a routed port it is the port itself. */
+export const RESPONDER_MAC: MacAddress = HOST_PORT_MAC;

@@ -12,6 +12,7 @@ import { policyFacts } from "../plan/policy-classes.ts";
 import { siteMembers } from "../plan/policy-members.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
+import { createAnnouncer } from "./announcer.ts";
 import { createConditions } from "./conditions.ts";
 import { type AgentParts, type Core, forget } from "./core.ts";
 import { startPortDhcp } from "./dhcp.ts";
@@ -24,6 +25,7 @@ import { startNeighbours } from "./neighbours.ts";
 import { createOperations } from "./operations.ts";
 import { type Meddling, runPass } from "./pass.ts";
 import { createPorts } from "./ports.ts";
+import { watchRouting } from "./routing-watch.ts";
 import { createSerial } from "./serial.ts";
 
 export interface Agent {
@@ -35,7 +37,12 @@ export interface Agent {
 
 export async function startAgent(parts: AgentParts): Promise<Agent> {
   const { nft, links, frames, store, clock, log } = parts;
-  const enforcer = createEnforcer(nft, links, buildSkeleton(parts.portPrefixes, familiesOf(parts.kernel.policy)));
+  const enforcer = createEnforcer(
+    nft,
+    links,
+    parts.routing,
+    buildSkeleton(parts.portPrefixes, familiesOf(parts.kernel.policy)),
+  );
   const conditions = createConditions(clock, (code, view) => {
     if (view === undefined) log.info({ condition: code }, "condition over");
     else log[view.severity === "error" ? "error" : "warn"]({ condition: code }, view.text);
@@ -84,6 +91,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     startedAt: clock.now(),
     drops: startDrops({ nft, frames, table: enforcer.table, clock, portOf, sampled: logDrop }),
     dhcp: startPortDhcp({ frames, store, mirror, clock, conditions }),
+    announcer: createAnnouncer(frames),
     flows: createFlowSweeper(parts.conntrack, (error) =>
       log.warn({ error: String(error) }, "flows that are not allowed any more were not forgotten; they stay cut"),
     ),
@@ -134,10 +142,12 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
         lookAtLinks();
         return;
       case "removed":
+        if (ports.list().some(({ wish }) => wish?.routed?.uplink.ifindex === event.ifindex)) lookAtLinks();
         if (ports.byIndex(event.ifindex) !== undefined) void serial(() => removed(event.ifindex)).catch(lookAtLinks);
         return;
       default:
-        if (isDisplaced(event.link.ifindex) || mayHeal(event.link) || isUnjudged(event.link)) lookAtLinks();
+        if (isDisplaced(event.link.ifindex) || mayHeal(event.link) || isUnjudged(event.link) || isUplink(event.link))
+          lookAtLinks();
     }
   }
 
@@ -150,7 +160,19 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   }
 
   function mayHeal(link: Link): boolean {
-    return link.kind === "bridge" && ports.list().some(({ state }) => state === "failed");
+    const isPlace = link.kind === "bridge" || uplinks().has(link.name);
+    return isPlace && ports.list().some(({ state }) => state === "failed");
+  }
+
+  const uplinks = (): ReadonlySet<string> =>
+    new Set([...mirror.networks.values()].map(({ wiring }) => (wiring.kind === "routed" ? wiring.uplink : "")));
+
+  /** An uplink came back as another interface, or has another MAC to answer with. */
+  function isUplink({ name, ifindex, mac }: Link): boolean {
+    return ports.list().some(({ wish }) => {
+      const uplink = wish?.routed?.uplink;
+      return uplink?.name === name && (uplink.ifindex !== ifindex || uplink.mac !== mac);
+    });
   }
 
   /** A bridge with judged ports is not as it was: its switch, or its own MAC. */
@@ -164,6 +186,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   }
 
   const linkWatch = links.watch(onLink);
+  const routingWatch = watchRouting(parts.routing, enforcer.router, lookAtLinks);
   wake = loop.wake;
   mirror.onSiteChange(loop.wake);
   const audit = setInterval(() => {
@@ -180,6 +203,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     stop: async () => {
       clearInterval(audit);
       linkWatch.close();
+      routingWatch.close();
       nftWatch.close();
       await loop.stop();
       await serial(() => undefined);

@@ -14,6 +14,7 @@ import type { Members } from "../plan/policy-members.ts";
 import type { NetworkFacts } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
 import type { Store, Transaction } from "../store/store.ts";
+import type { Announcer } from "./announcer.ts";
 import type { Conditions } from "./conditions.ts";
 import type { PortDhcp } from "./dhcp.ts";
 import type { Drops } from "./drops.ts";
@@ -23,6 +24,7 @@ import type { Loop } from "./loop.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Neighbours } from "./neighbours.ts";
 import type { PortState, Ports } from "./ports.ts";
+import type { Routing } from "./router.ts";
 import type { Serial } from "./serial.ts";
 
 /** What the agent tells its log; pino fits. */
@@ -36,6 +38,7 @@ export interface AgentParts {
   readonly nft: Nft;
   readonly links: Links;
   readonly frames: Frames;
+  readonly routing: Routing;
   /** Absent where the kernel tracks no connections for us. */
   readonly conntrack?: Conntrack;
   readonly store: Store;
@@ -63,6 +66,7 @@ export interface Core {
   readonly dhcp: PortDhcp;
   readonly neighbours: Neighbours;
   readonly flows: FlowSweeper;
+  readonly announcer: Announcer;
   readonly serial: Serial;
   readonly loop: Loop;
   readonly startedAt: number;
@@ -84,6 +88,7 @@ export function setPort(core: Core, state: PortState): void {
   core.ports.set(state);
   core.dhcp.refresh(state.attachment);
   core.neighbours.refresh(state);
+  core.announcer.refresh(state);
 }
 
 /**
@@ -98,6 +103,7 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
   forgetFlows(core, wish);
   core.dhcp.forget(attachment.ifindex);
   core.neighbours.forget(attachment.ifindex);
+  core.announcer.forget(attachment.ifindex);
   if (mirror.attachments.get(attachment.port)?.ifindex !== attachment.ifindex) return;
   await core.write({ expect: [], writes: [{ op: "delete", key: keys.attachment(parts.host, attachment.port) }] });
 }
@@ -107,6 +113,9 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
  * sees to it.
  */
 function forgetFlows({ flows, ports, loop }: Core, wish: PortWish | undefined): void {
+  const uplink = wish?.routed?.uplink.ifindex;
+  // The next pass puts the uplink's settings back.
+  if (uplink !== undefined && !ports.list().some((port) => port.wish?.routed?.uplink.ifindex === uplink)) loop.wake();
   if (wish?.judged === undefined) return;
   if (wish.binding.sources.some(({ shared }) => shared === true)) loop.wake();
   if (wish.binding.policy !== undefined)

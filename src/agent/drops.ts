@@ -42,6 +42,9 @@ const portSets = [
     { family, set: "closed_to", direction: "to-guest", reason: "unbound" } as const,
   ]),
   { family: "bridge", set: "host_from", direction: "from-guest", reason: "host" } as const,
+  { family: "inet", set: "astray_from", direction: "from-guest", reason: "astray" } as const,
+  { family: "inet", set: "asked_from", direction: "from-guest", reason: "rate-arp" } as const,
+  { family: "inet", set: "astray_to", direction: "to-guest", reason: "astray" } as const,
   { family: "bridge", set: "unjudged_from", direction: "from-guest", reason: "conn-state" } as const,
   { family: "bridge", set: "unjudged_to", direction: "to-guest", reason: "conn-state" } as const,
 ];

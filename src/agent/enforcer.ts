@@ -8,14 +8,12 @@ import type { FdbEntry, Link, Links } from "../kernel/links.ts";
 import type { Nft, NftChange, SetRef } from "../kernel/nft.ts";
 import { GuardError } from "../model/errors.ts";
 import type { InterfaceName } from "../model/names.ts";
-import { unreachable } from "../model/never.ts";
 import {
   aroundBridges,
   guardChanges,
   type HeldGuard,
   type HostWish,
   judgedBridges,
-  type LinkStep,
   linkSteps,
   mayRevoke,
   midstreamChanges,
@@ -29,8 +27,10 @@ import { type Skeleton, tablePrefix } from "../ruleset/skeleton.ts";
 import { createBridgeNetfilter } from "./bridge-netfilter.ts";
 import { areHeld } from "./held.ts";
 import { createLearned } from "./learned.ts";
+import { runLinkStep } from "./link-steps.ts";
 import { createPortRules } from "./port-rules.ts";
 import { quietly } from "./quietly.ts";
+import { createRouter, type Router, type Routing } from "./router.ts";
 import { listingDigest, sealChain, sealedDigest } from "./seal.ts";
 import { traceSweeper } from "./traces.ts";
 
@@ -67,6 +67,7 @@ export interface Enforcer {
   detach(port: InterfaceName, ifindex: number, wish: PortWish | undefined): void;
   /** Whether the bridge itself is set as its judged ports need it. */
   isJudging(bridge: JudgedBridge): boolean;
+  readonly router: Router;
   /** Names of tables in the kernel that belong to vifguard. */
   readonly table: string;
   /** Where the service policy is judged. */
@@ -75,11 +76,12 @@ export interface Enforcer {
 
 const families = ["netdev", "bridge", "inet", "arp"] as const;
 
-export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enforcer {
+export function createEnforcer(nft: Nft, links: Links, routing: Routing, skeleton: Skeleton): Enforcer {
   const { table } = skeleton;
   const set = (family: SetRef["family"], name: string): SetRef => ({ family, table, set: name });
   const sweepTraces = traceSweeper(nft, skeleton);
   const netfilter = createBridgeNetfilter(nft, links, skeleton);
+  const router = createRouter(nft, links, routing, skeleton);
   const rules = createPortRules(nft, table);
 
   function ourTables(): readonly { family: (typeof families)[number]; name: string }[] {
@@ -151,33 +153,12 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     return { sets, chains };
   }
 
-  function runStep(step: LinkStep): void {
-    switch (step.op) {
-      case "set-master":
-        links.setMaster(step.ifindex, step.master);
-        break;
-      case "set-flags":
-        links.setBridgePort(step.ifindex, step.flags);
-        break;
-      case "add-fdb":
-        links.addFdb(step.entry);
-        break;
-      case "delete-fdb":
-        links.deleteFdb(step.entry);
-        break;
-      case "set-up":
-        links.setUp(step.ifindex, step.up);
-        break;
-      default:
-        unreachable(step);
-    }
-  }
-
   /** Bridge port of a guarded port; read back, so that what `status` says is what the kernel does. */
   function connect(wish: PortWish, link: Link | undefined, fdb: readonly FdbEntry[]): number {
     if (link === undefined || link.name !== wish.port) throw portGone(wish.port);
+    router.prepare(wish);
     const steps = linkSteps(wish, link, fdb);
-    for (const step of steps) runStep(step);
+    for (const step of steps) runLinkStep(links, step);
     if (steps.length > 0) verifyLink(wish);
     return steps.length;
   }
@@ -234,7 +215,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     const since = known === undefined ? undefined : changesSince(table, known, wish);
     standing = undefined;
     const isPut = since !== undefined && putChanges(wish, since);
-    const result = isPut ? connectChanged(wish, since) : await reconcileEverything(wish);
+    const result = route(isPut ? connectChanged(wish, since) : await reconcileEverything(wish));
     standing = standingOf(wish);
     return { ...result, revoked: result.revoked || since?.changes.some(mayRevoke) === true };
   }
@@ -252,6 +233,18 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
     commit([...main, ...midstreamChanges(main)]);
     netfilter.offElsewhere(bridges);
     commit(after);
+  }
+
+  /** What only ports that are up can have. */
+  function route(result: PassResult): PassResult {
+    const wishes = result.ports.flatMap(({ wish, error }) => (error === undefined ? [wish] : []));
+    if (!router.isInUse() && wishes.every((wish) => wish.routed === undefined)) return result;
+    const { changed, failed } = router.reconcile(wishes);
+    const ports = result.ports.map((outcome): PortOutcome => {
+      const refused = failed.get(outcome.wish.binding.ifindex);
+      return refused === undefined ? outcome : { wish: outcome.wish, error: shut(outcome.wish, refused) };
+    });
+    return { ...result, ports, changed: result.changed + changed };
   }
 
   /** False when it was refused or does not hold: then what was remembered was wrong, and everything is read. */
@@ -314,6 +307,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
       rules.verify(wish);
       if (wish.judged !== undefined) netfilter.on([wish.judged]);
       connectOne(wish);
+      router.connect(wish);
     } catch (error) {
       quietly(() => close(wish.port, ifindex, wish));
       throw error;
@@ -321,6 +315,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
   }
 
   function close(port: InterfaceName, ifindex: number, wish: PortWish | undefined): void {
+    router.release(ifindex);
     const link = links.byIndex(ifindex);
     if (link !== undefined && link.name === port) {
       links.setUp(ifindex, false);
@@ -345,6 +340,7 @@ export function createEnforcer(nft: Nft, links: Links, skeleton: Skeleton): Enfo
         () => close(port, index, wish),
         (before) => withoutPort(before, port, wish),
       ),
+    router,
     table,
     families: skeleton.families,
   };

@@ -5,11 +5,13 @@
 import { advertisement, answerNeighbour, RESPONDER_MAC, type RouterOffer } from "../addressing/neighbour-answers.ts";
 import type { Frames, LoggedFrame, OutgoingFrame } from "../kernel/frames.ts";
 import type { Nft } from "../kernel/nft.ts";
+import { isIpv6 } from "../model/ip-block.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
-import type { Ipv6Address } from "../model/ipv6.ts";
+import { type Ipv6Address, prefix6Contains } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { NetworkSpec } from "../model/resources.ts";
+import { HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
 import { type NetworkFacts, suppressElement } from "../ruleset/elements.ts";
 import { logGroups } from "../ruleset/parts.ts";
 import type { Mirror } from "./mirror.ts";
@@ -55,14 +57,25 @@ function ownersIn({ gateway4, gateway6, gatewayMac, members }: NetworkFacts): Ow
   return owners;
 }
 
-function routerOffer({ prefix6, gateway6, gatewayMac, addressing }: NetworkSpec): RouterOffer | undefined {
+/** On a routed port everybody of the prefix is where the host is, whether anybody knows them or not. */
+function routerFor(spec: NetworkSpec | undefined, address: Ipv4Address | Ipv6Address): MacAddress | undefined {
+  if (spec?.wiring.kind !== "routed" || spec.prefix6 === undefined || !isIpv6(address)) return undefined;
+  return prefix6Contains(spec.prefix6, address) ? HOST_PORT_MAC : undefined;
+}
+
+function routerOffer({ prefix6, gateway6, gatewayMac, addressing, wiring }: NetworkSpec): RouterOffer | undefined {
   if (prefix6 === undefined) return undefined;
+  const { mtu, dns6: dns } = addressing;
+  if (wiring.kind === "routed") {
+    const offer = { prefix: prefix6, gateway: PORT_GATEWAY6, gatewayMac: HOST_PORT_MAC, offLink: true, dns };
+    return mtu === undefined ? offer : { ...offer, mtu };
+  }
   return {
     prefix: prefix6,
     ...(gateway6 === undefined ? {} : { gateway: gateway6 }),
     ...(gatewayMac === undefined ? {} : { gatewayMac }),
-    ...(addressing.mtu === undefined ? {} : { mtu: addressing.mtu }),
-    dns: addressing.dns6,
+    ...(mtu === undefined ? {} : { mtu }),
+    dns,
   };
 }
 
@@ -77,7 +90,7 @@ export function startNeighbours(parts: NeighbourParts): Neighbours {
 
   function ownerOf(network: ObjectName, address: Ipv4Address | Ipv6Address): MacAddress | undefined {
     if (owners?.site !== mirror.siteVersion) owners = { site: mirror.siteVersion, of: ownersOf(facts()) };
-    return owners.of.get(network)?.get(address);
+    return owners.of.get(network)?.get(address) ?? routerFor(mirror.networks.get(network), address);
   }
 
   function networkOf({ attachment }: PortState): readonly [ObjectName, NetworkSpec] | undefined {

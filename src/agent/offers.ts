@@ -1,9 +1,21 @@
 /** What the DHCP responder may say on a port: all of it from the store, nothing from the packet. */
 import { RESPONDER_MAC } from "../addressing/neighbour-answers.ts";
 import type { PortOffer, PortOffer6 } from "../addressing/responder.ts";
+import { type Ipv4Address, parsePrefix4 } from "../model/ipv4.ts";
 import { macToBytes } from "../model/mac.ts";
 import type { Guest, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
+import { PORT_GATEWAY4 } from "../model/wiring.ts";
 import { address6Of } from "../plan/sources.ts";
+
+/** What the guest takes its link for. Renewals go to the server's address by unicast; the guard takes every DHCP request on the port itself, so it need not be ours on the LAN. */
+function linkOf(
+  { prefix4, gateway4, wiring }: NetworkSpec,
+  address: Ipv4Address,
+): Pick<PortOffer, "prefix" | "gateway" | "serverId"> {
+  const alone = wiring.kind === "routed" && wiring.gives === "address" ? parsePrefix4(`${address}/32`) : undefined;
+  if (alone === undefined) return { prefix: prefix4, gateway: gateway4, serverId: gateway4 };
+  return { prefix: alone, gateway: PORT_GATEWAY4, serverId: PORT_GATEWAY4 };
+}
 
 /** undefined when the NIC has no IPv4 address to offer. */
 export function portOffer(guest: Guest, nic: NicIdentity, network: NetworkSpec): PortOffer | undefined {
@@ -13,10 +25,7 @@ export function portOffer(guest: Guest, nic: NicIdentity, network: NetworkSpec):
   return {
     mac: nic.mac,
     address,
-    prefix: network.prefix4,
-    gateway: network.gateway4,
-    // Renewals go to this address by unicast; the guard takes every DHCP request on the port itself, so it need not be ours on the LAN.
-    serverId: network.gateway4,
+    ...linkOf(network, address),
     leaseSeconds,
     dns,
     ntp,

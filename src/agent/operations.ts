@@ -175,6 +175,7 @@ function status(core: Core): StatusView {
       .list()
       .map((state) => viewOf(core, state))
       .sort((a, b) => a.port.localeCompare(b.port)),
+    settings: core.enforcer.router.settings(),
     unbound: unboundPorts(parts.links.list(), ports, parts.portPrefixes),
     kernel: { ...parts.kernel, guard: `netdev ingress and egress per port, tables '${core.enforcer.table}'` },
     store: { kind: parts.storeKind, revision: mirror.revision },

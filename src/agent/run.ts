@@ -8,6 +8,8 @@ import { openConntrack } from "../kernel/conntrack-netlink.ts";
 import { openFrames } from "../kernel/frames-netlink.ts";
 import { openLinks } from "../kernel/links-netlink.ts";
 import { openNft } from "../kernel/nft-netlink.ts";
+import { openRoutes } from "../kernel/routes-netlink.ts";
+import { openSysctls } from "../kernel/sysctls.ts";
 import {
   type Capability,
   capabilities,
@@ -99,14 +101,17 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   const log = pino({ level: options.logLevel, base: { host } });
   const nft = openNft();
   const links = openLinks();
+  const routing = { routes: openRoutes(), sysctls: openSysctls() };
   const kernel = await orShut({ nft, links, portPrefixes, log }, () => lookAtKernel(taken));
   if (options.loadOnly) {
     const { loaded } = await createEnforcer(
       nft,
       links,
+      routing,
       buildSkeleton(portPrefixes, familiesOf(kernel.policy)),
     ).ensureSkeleton();
     log.info({ loaded, portPrefixes }, "unbound ports are shut");
+    routing.routes.close();
     nft.close();
     links.close();
     return;
@@ -118,6 +123,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
     nft,
     links,
     frames,
+    routing,
     conntrack,
     store,
     clock: systemClock,
@@ -146,6 +152,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   await store.close();
   conntrack.close();
   frames.close();
+  routing.routes.close();
   links.close();
   nft.close();
 }

@@ -38,6 +38,13 @@ const condition = z.object({
   text: z.string(),
   since: time,
 });
+const setting = z.object({
+  device: z.string(),
+  setting: z.string().describe("below /proc/sys"),
+  value: z.number(),
+  was: z.number().describe("what it is put back to when no port needs it any more"),
+  why: z.string(),
+});
 const status = z.object({
   host: z.string(),
   version: z.string(),
@@ -47,6 +54,7 @@ const status = z.object({
   portPrefixes: z.array(z.string()),
   ports: z.array(port),
   unbound: z.array(z.string()),
+  settings: z.array(setting),
   kernel: z.object({
     release: z.string(),
     nft: z.string(),

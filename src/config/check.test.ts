@@ -135,6 +135,25 @@ describe("of one network", () => {
       ["1 network n: spec.wiring.uplink: 'br0' is the bridge itself: name the interface towards the LAN"],
     ],
     [
+      network("n", "10.0.0.0/24", "10.0.0.1", ", gatewayMac: 02:00:00:00:00:01, multicast: [224.0.0.18]").replace(
+        "kind: bridged, bridge: br0",
+        "kind: routed, uplink: eth0",
+      ),
+      [
+        "1 network n: spec.gatewayMac: the gateway on a routed port is the host itself, fe:ff:ff:ff:ff:fe, fe80::1; leave it out",
+        "1 network n: spec.multicast: a routed network forwards no multicast; leave it out",
+      ],
+    ],
+    [
+      network(
+        "n",
+        "10.0.0.0/24",
+        "10.0.0.1",
+        ", addressing: { kind: managed, routes: [{ to: 10.1.0.0/16, via: 10.0.0.2 }] }",
+      ).replace("kind: bridged, bridge: br0", "kind: routed, uplink: eth0"),
+      ["1 network n: spec.addressing.routes: guests of a routed network have one router, which decides"],
+    ],
+    [
       network(
         "n",
         "10.0.0.0/24",

@@ -5,6 +5,7 @@ import type { ObjectName } from "../model/names.ts";
 import { suggestion } from "../model/nearest.ts";
 import type { GroupRule, GroupSpec } from "../model/policy.ts";
 import type { GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import { wireOf } from "../model/wiring.ts";
 import { type Fault, type FieldPath, type Locate, placeText, siteInvalid } from "./faults.ts";
 import { notAHost, objectFaults, rangesMeet, rangeText } from "./rules.ts";
 
@@ -26,8 +27,8 @@ interface Use {
 interface Bench {
   readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
   readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
-  /** Networks by the bridge they share: there one address is one machine, whatever the network's name. */
-  readonly byBridge: ReadonlyMap<string, readonly Named<NetworkSpec>[]>;
+  /** Networks by the wire they share: there one address is one machine, whatever the network's name. */
+  readonly byWire: ReadonlyMap<string, readonly Named<NetworkSpec>[]>;
   readonly fixed: Map<string, Use>;
   readonly locate: Locate;
   suggest(word: string, among: "networks" | "groups"): string;
@@ -42,11 +43,11 @@ function overlay<Spec>(
   return all;
 }
 
-function groupByBridge(networks: ReadonlyMap<ObjectName, NetworkSpec>): Bench["byBridge"] {
+function groupByWire(networks: ReadonlyMap<ObjectName, NetworkSpec>): Bench["byWire"] {
   const groups = new Map<string, Named<NetworkSpec>[]>();
   for (const [name, spec] of networks) {
-    const list = groups.get(spec.wiring.bridge);
-    if (list === undefined) groups.set(spec.wiring.bridge, [{ name, spec }]);
+    const list = groups.get(wireOf(spec.wiring));
+    if (list === undefined) groups.set(wireOf(spec.wiring), [{ name, spec }]);
     else list.push({ name, spec });
   }
   return groups;
@@ -69,17 +70,18 @@ function createBench(resources: readonly Resource[], existing: ExistingSite, loc
     known.set(key, text);
     return text;
   };
-  return { networks, groups, byBridge: groupByBridge(networks), fixed: new Map(), locate, suggest };
+  return { networks, groups, byWire: groupByWire(networks), fixed: new Map(), locate, suggest };
 }
 
 function* networkFaults(bench: Bench, { name, spec }: Named<NetworkSpec>): Iterable<Found> {
-  const bridge = spec.wiring.bridge;
-  for (const other of bench.byBridge.get(bridge) ?? []) {
+  const where =
+    spec.wiring.kind === "bridged" ? `on the same bridge '${spec.wiring.bridge}'` : "routed by the same host";
+  for (const other of bench.byWire.get(wireOf(spec.wiring)) ?? []) {
     if (other.name === name) continue;
     for (const [n, range] of spec.range4.entries()) {
       const met = other.spec.range4.find((theirs) => rangesMeet(range, theirs));
       if (met === undefined) continue;
-      const says = `${rangeText(range)} overlaps ${rangeText(met)} of network '${other.name}' on the same bridge '${bridge}'`;
+      const says = `${rangeText(range)} overlaps ${rangeText(met)} of network '${other.name}' ${where}`;
       yield { field: ["spec", "range4", n], says };
     }
   }
@@ -114,7 +116,7 @@ function* memberFaults(bench: Bench, groups: readonly ObjectName[], field: Field
 function notForGuests(bench: Bench, network: NetworkSpec, address: Ipv4Address): string | undefined {
   const why = notAHost(network.prefix4, address);
   if (why !== undefined) return why;
-  const owner = bench.byBridge.get(network.wiring.bridge)?.find(({ spec }) => spec.gateway4 === address);
+  const owner = bench.byWire.get(wireOf(network.wiring))?.find(({ spec }) => spec.gateway4 === address);
   return owner === undefined ? undefined : `${address} is the gateway of network '${owner.name}'`;
 }
 
@@ -135,7 +137,7 @@ function* addressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, use: U
   const field = ["spec", "nics", use.nic, "address4"];
   const why = notForGuests(bench, network, address4);
   if (why !== undefined) yield { field, says: why };
-  const twice = again(bench, `${network.wiring.bridge}/${address4}`, use, "address4");
+  const twice = again(bench, `${wireOf(network.wiring)}/${address4}`, use, "address4");
   if (twice !== undefined) yield { field, says: `${address4}: ${twice}` };
 }
 
@@ -162,7 +164,7 @@ function* moreAddressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, us
   ];
   for (const [at, address] of named) {
     if (address === gateway6 || address === network.gateway4) yield { field: at, says: `${address} is the gateway` };
-    const twice = again(bench, `${network.wiring.bridge}/${address}`, use, "address4");
+    const twice = again(bench, `${wireOf(network.wiring)}/${address}`, use, "address4");
     if (twice !== undefined) yield { field: at, says: `${address}: ${twice}` };
   }
 }
@@ -177,6 +179,14 @@ function* macFaults(bench: Bench, { mac }: NicSpec, network: NetworkSpec | undef
   if (twice !== undefined) yield { field, says: `${mac}: ${twice}` };
 }
 
+/** What needs a link that guests share. */
+function* routedNicFaults({ allowedPairs, roles }: NicSpec, field: FieldPath): Iterable<Found> {
+  const why = "a routed network has no link that guests share";
+  if (allowedPairs.length > 0)
+    yield { field: [...field, "allowedPairs"], says: `${why}: an address is one NIC's ('addresses')` };
+  if (roles.length > 0) yield { field: [...field, "roles"], says: `${why}, so nobody would hear the role ${roles[0]}` };
+}
+
 function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
   const field = ["spec", "nics", use.nic];
   const network = bench.networks.get(nic.network);
@@ -188,6 +198,7 @@ function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
     yield* moreAddressFaults(bench, nic, network, use);
   }
   yield* macFaults(bench, nic, network, use);
+  if (network?.wiring.kind === "routed") yield* routedNicFaults(nic, field);
   yield* memberFaults(bench, nic.groups, [...field, "groups"]);
 }
 

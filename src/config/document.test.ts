@@ -27,7 +27,19 @@ const addressing = merged(
     { requiredKeys: [] },
   ),
 );
-const network = merged(
+/** What a routed network cannot say besides. */
+const routed = merged(
+  fc.record({
+    prefix4: prefix,
+    gateway4: fc.constant("10.0.0.1"),
+    wiring: fc.constantFrom(
+      { kind: "routed", uplink: "eth0", gives: "address" },
+      { kind: "routed", uplink: "eth0", gives: "prefix" },
+    ),
+  }),
+  optional("connections", fc.integer({ min: 1, max: 1_000_000 })),
+);
+const bridged = merged(
   fc.record({
     prefix4: prefix,
     gateway4: fc.constant("10.0.0.1"),
@@ -42,6 +54,7 @@ const network = merged(
   optional("connections", fc.integer({ min: 1, max: 1_000_000 })),
   optional("gatewayMac", fc.constant("02:00:00:00:00:FE")),
 );
+const network = fc.oneof(bridged, routed);
 const peer = fc.oneof(fc.constantFrom("any", "network"), fc.record({ group: name }), fc.record({ prefix }));
 const peer6 = fc.oneof(fc.constantFrom("any", "network"), fc.record({ prefix: fc.constant("2001:DB8::/32") }));
 const ruleWith = (key: "from" | "to") =>

@@ -134,6 +134,8 @@ export function issueFaults(kind: Kind, issue: Issue, document: unknown): readon
       return [{ field, says: sizeText(issue, value) }];
     case "invalid_union":
       return unionFaults(kind, issue, document);
+    case "custom":
+      return [{ field, says: issue.message, ...(issue.params?.["missing"] === true ? { missing: true } : {}) }];
     default:
       return [{ field, says: issue.message }];
   }

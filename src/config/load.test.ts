@@ -595,10 +595,28 @@ spec:
 });
 
 describe("what the design names and this version does not do is refused in words", () => {
-  test.each(["routed", "brouted", "transport", "nat"])("wiring %s", (kind) => {
+  test.each([
+    ["bridged, uplink: eth0", "bridge: is missing (interface name)"],
+    ["routed", "uplink: is missing (interface name): there the host answers for its guests"],
+    ["routed, uplink: eth0, bridge: br0", "bridge: goes with bridged; leave it out"],
+    ["bridged, bridge: br0, gives: prefix", "gives: goes with routed; leave it out"],
+  ])("wiring %s: what each kind needs, and what goes with another", (wiring, says) => {
+    expect(messageOf(network(lan.replace("bridged, bridge: br0", wiring)))).toContain(
+      `network lan0: spec.wiring.${says}`,
+    );
+  });
+  test("a routed network is read with its defaults", () => {
+    const [resource] = loadSite(network(lan.replace("bridged, bridge: br0", "routed, uplink: eth0")), "site.yaml");
+    expect(resource?.kind === "network" && resource.spec.wiring).toEqual({
+      kind: "routed",
+      uplink: "eth0",
+      gives: "address",
+    });
+  });
+  test.each(["brouted", "transport", "nat"])("wiring %s", (kind) => {
     const text = network(lan.replace("bridged, bridge: br0", `${kind}, gateway: 169.254.0.1`));
     expect(messageOf(text)).toBe(
-      `site.yaml:6:19: network lan0: spec.wiring.kind: '${kind}' is not in this version; there is: bridged`,
+      `site.yaml:6:19: network lan0: spec.wiring.kind: '${kind}' is not in this version; there is: bridged, routed`,
     );
   });
   test.each(["relay", "snoop", "static", "mac"])("addressing %s", (kind) => {

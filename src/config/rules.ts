@@ -23,7 +23,8 @@ import { isGroupMac, type MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupRule, GroupSpec } from "../model/policy.ts";
-import type { Addressing, GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource, Wiring } from "../model/resources.ts";
+import type { Addressing, GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import { HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
 import { type FieldPath, fieldText } from "./faults.ts";
 import type { FieldFault } from "./issues.ts";
 
@@ -82,8 +83,30 @@ function* rangeFaults({ prefix4, range4 }: NetworkSpec): Iterable<FieldFault> {
   }
 }
 
-function* wiringFaults(wiring: Wiring): Iterable<FieldFault> {
+/** On a routed port the host is the gateway, and a group ends there. */
+function* routedFaults({ gatewayMac, gateway6, multicast, addressing, wiring }: NetworkSpec): Iterable<FieldFault> {
+  const own = `the gateway on a routed port is the host itself, ${HOST_PORT_MAC}, ${PORT_GATEWAY6}; leave it out`;
+  if (gatewayMac !== undefined) yield { field: ["spec", "gatewayMac"], says: own };
+  if (gateway6 !== undefined) yield { field: ["spec", "gateway6"], says: own };
+  if (addressing.macScheme === "net" && wiring.kind === "routed" && wiring.gives === "address")
+    yield {
+      field: ["spec", "addressing", "macScheme"],
+      says: "net spells prefix and gateway of the network, and its guests are given their address alone; 'gives: prefix' goes with it",
+    };
+  if (addressing.routes.length > 0)
+    yield {
+      field: ["spec", "addressing", "routes"],
+      says: "guests of a routed network have one router, which decides",
+    };
+  if (multicast.length > 0)
+    yield { field: ["spec", "multicast"], says: "a routed network forwards no multicast; leave it out" };
+}
+
+function* wiringFaults(spec: NetworkSpec): Iterable<FieldFault> {
+  const { wiring } = spec;
   switch (wiring.kind) {
+    case "routed":
+      return yield* routedFaults(spec);
     case "bridged":
       if (wiring.uplink === wiring.bridge)
         yield {
@@ -92,7 +115,7 @@ function* wiringFaults(wiring: Wiring): Iterable<FieldFault> {
         };
       return;
     default:
-      unreachable(wiring.kind);
+      unreachable(wiring);
   }
 }
 
@@ -165,7 +188,7 @@ function* networkFaults(spec: NetworkSpec): Iterable<FieldFault> {
   const mac = spec.gatewayMac === undefined ? undefined : notAMac(spec.gatewayMac);
   if (mac !== undefined) yield { field: ["spec", "gatewayMac"], says: mac };
   yield* rangeFaults(spec);
-  yield* wiringFaults(spec.wiring);
+  yield* wiringFaults(spec);
   yield* addressingFaults(spec.addressing, spec.prefix4);
   yield* twiceFaults(spec.groups, ["spec", "groups"]);
 }

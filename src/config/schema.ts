@@ -1,7 +1,7 @@
 /** The fields of site documents, with their defaults and limits. Nothing else in the program writes a default of theirs. */
 import { z } from "zod";
 import { defaultRates, type RateName, type Share } from "../model/rates.ts";
-import { type HostService, roles, uncheckable } from "../model/resources.ts";
+import { type HostService, roles, routedGives, uncheckable } from "../model/resources.ts";
 import { parsed, parsedNumber, typeNames } from "./fields.ts";
 import { groupSpec } from "./policy.ts";
 import {
@@ -19,6 +19,7 @@ import {
   prefix6,
   range4,
 } from "./text.ts";
+import { wiringOf } from "./wiring.ts";
 
 /** Most of anything in one file; beyond it a file is a mistake rather than a wish. */
 export const limits = {
@@ -30,10 +31,27 @@ export const limits = {
 
 const wiring = z
   .strictObject({
-    kind: z.literal("bridged").describe("How a port reaches the network. `bridged`: the port joins the bridge."),
-    bridge: parsed(interfaceName, "The bridge that ports of this network join. It must exist on the host."),
-    uplink: parsed(interfaceName, "The host's interface towards the LAN, a port of the bridge.").exactOptional(),
+    kind: z
+      .enum(["bridged", "routed"])
+      .describe(
+        "How a port reaches the network. `bridged`: the port joins the bridge. `routed`: the port joins no bridge, and the host routes.",
+      ),
+    bridge: parsed(
+      interfaceName,
+      "The bridge that ports of a bridged network join. It must exist on the host.",
+    ).exactOptional(),
+    uplink: parsed(
+      interfaceName,
+      "The host's interface towards the LAN. Routed networks need it: there the host answers for its guests. Of a bridged network a port of the bridge, and only told.",
+    ).exactOptional(),
+    gives: z
+      .enum(routedGives)
+      .exactOptional()
+      .describe(
+        "What guests of a routed network are given. `address` (when left out): their address alone and 169.254.0.1 as gateway, on the port itself. `prefix`: the network's prefix and its gateway4; the host answers every ARP on the port.",
+      ),
   })
+  .transform(wiringOf)
   .describe("How a port reaches the network.");
 
 const route = z.strictObject({
@@ -278,7 +296,7 @@ export const laterFields: Readonly<Record<string, string>> = {
   "network.spec.wiring.vlan": "a VLAN of the bridge",
 };
 export const laterValues: Readonly<Record<string, readonly string[]>> = {
-  "network.spec.wiring.kind": ["routed", "brouted", "transport", "nat"],
+  "network.spec.wiring.kind": ["brouted", "transport", "nat"],
   "network.spec.addressing.kind": ["relay", "snoop", "static", "mac"],
 };
 

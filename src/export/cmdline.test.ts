@@ -46,6 +46,34 @@ describe("the words", () => {
   });
 });
 
+describe("routed networks", () => {
+  const routed = (gives: string): string => `kind: network
+name: r
+spec:
+  prefix4: 192.0.2.0/24
+  gateway4: 192.0.2.1
+  prefix6: 2001:db8:9::/64
+  wiring: { kind: routed, uplink: eth0, gives: ${gives} }
+  addressing: { kind: managed, macScheme: ip }
+---
+kind: guest
+name: far
+spec: { nics: [{ network: r, address4: 192.0.2.7 }] }
+`;
+
+  test("with gives: prefix the words are as on a bridge, and the router of IPv6 is the port", () => {
+    expect(cmdlineWords(siteOf(routed("prefix")), { guest: "far" })).toEqual([
+      "ip=192.0.2.7::192.0.2.1:255.255.255.0:far:eth0:off",
+      "vifguard.eth0=192.0.2.7/24,192.0.2.1",
+      expect.stringMatching(/^vifguard\.eth0=2001:db8:9:.*\/64,fe80::1$/),
+    ]);
+  });
+
+  test("with gives: address there is no word for it", () => {
+    expect(() => cmdlineWords(siteOf(routed("address")), { guest: "far" })).toThrow("write 'gives: prefix'");
+  });
+});
+
 describe("what is refused", () => {
   test.each([
     [{ guest: "nobody" }, "guest 'nobody' does not exist"],

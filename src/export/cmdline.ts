@@ -4,7 +4,8 @@ import { netmask4, prefix4Bounds } from "../model/ipv4.ts";
 import { prefix6Bounds } from "../model/ipv6.ts";
 import { type InterfaceName, parseInterfaceName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
-import type { Guest } from "../model/resources.ts";
+import type { Guest, NetworkSpec } from "../model/resources.ts";
+import { PORT_GATEWAY6 } from "../model/wiring.ts";
 import { address6Of, nicsOf, type SiteNic } from "../plan/sources.ts";
 import { type ExportedSite, notExportable, plainWord } from "./site.ts";
 
@@ -52,7 +53,8 @@ function ownWords(site: ExportedSite, { name, nic }: BootNic): readonly string[]
   const network = site.networks.get(nic.identity.network);
   const [address] = nic.identity.addresses4;
   if (network === undefined || address === undefined) return [];
-  const { prefix4, gateway4, prefix6, gateway6 } = network;
+  const { prefix4, gateway4, prefix6, wiring } = network;
+  const gateway6 = wiring.kind === "routed" ? PORT_GATEWAY6 : network.gateway6;
   const words = [`vifguard.${name}=${address}/${prefix4Bounds(prefix4).length},${gateway4}`];
   const address6 = address6Of(nic, network);
   if (prefix6 === undefined || address6 === undefined) return words;
@@ -76,12 +78,22 @@ function kernelWord(site: ExportedSite, guest: Guest, { name, nic }: BootNic): r
   return [`ip=${fields.join(":").replace(/:+$/, "")}`];
 }
 
+/** The kernel takes only a gateway inside the prefix (ic_setup_routes). */
+const isAlone = (network: NetworkSpec | undefined): boolean =>
+  network?.wiring.kind === "routed" && network.wiring.gives === "address";
+
 /** @throws NOT_FOUND, USAGE, NOT_EXPORTABLE */
 export function cmdlineWords(site: ExportedSite, wish: CmdlineWish): readonly string[] {
   const guest = [...site.guests.values()].find(({ name }) => name === wish.guest);
   if (guest === undefined)
     throw new GuardError("NOT_FOUND", `guest '${wish.guest}' does not exist`, { fields: { guest: wish.guest } });
   const nics = bootNics(guest, wish);
+  const alone = nics.find(({ nic }) => isAlone(site.networks.get(nic.identity.network)))?.nic.identity.network;
+  if (alone !== undefined)
+    throw notExportable(
+      `guests of network '${alone}' are given their address alone, with a gateway outside of it, for which the kernel has no word: write 'gives: prefix'`,
+      { network: alone },
+    );
   const words = [
     ...nics.slice(0, 1).flatMap((first) => kernelWord(site, guest, first)),
     ...nics.flatMap((each) => ownWords(site, each)),

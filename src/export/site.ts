@@ -167,18 +167,26 @@ export interface Wanted {
  */
 export function servedLinks(site: ExportedSite, { networks: names, interfaces }: Wanted): readonly ServedLink[] {
   const known = [...site.networks].filter(([name]) => names.length === 0 || names.includes(name));
+  const bridged = known.flatMap(([name, spec]) =>
+    spec.wiring.kind === "bridged" ? [{ name, spec, wiring: spec.wiring }] : [],
+  );
   const asked = [...names, ...interfaces.keys()].filter((name) => name !== "");
   const missing = asked.find((name) => !known.some(([found]) => found === name));
   if (missing !== undefined)
     throw new GuardError("NOT_FOUND", `network '${missing}' does not exist`, { fields: { network: missing } });
   if (known.length === 0) throw new GuardError("NOT_FOUND", "there is no network");
+  const unheard = known.find(([name, { wiring }]) => wiring.kind === "routed" && names.includes(name))?.[0];
+  if (unheard !== undefined || bridged.length === 0)
+    throw notExportable(
+      `network '${unheard ?? known[0]?.[0]}' is routed: what its guests ask does not leave their ports`,
+    );
   const guests = guestsByNetwork(site.guests.values());
   const links = new Map<InterfaceName, ServedNetwork[]>();
-  for (const [name, spec] of known.sort(([a], [b]) => (a < b ? -1 : 1))) {
+  for (const { name, spec, wiring } of bridged.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const reservations = reservationsOf(name, spec, guests.get(name) ?? []);
     const network = servedNetwork(name, spec, reservations, interfaces.get(name) ?? interfaces.get(""));
-    const list = links.get(spec.wiring.bridge);
-    if (list === undefined) links.set(spec.wiring.bridge, [network]);
+    const list = links.get(wiring.bridge);
+    if (list === undefined) links.set(wiring.bridge, [network]);
     else list.push(network);
   }
   return [...links].map(([bridge, networks]) => ({ bridge, networks }));

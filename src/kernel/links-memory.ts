@@ -53,6 +53,7 @@ export function memoryLinks(): MemoryLinks {
     byName: (name) => [...links.values()].find((link) => link.name === name),
     byIndex: (ifindex) => links.get(ifindex),
     setUp: (ifindex, up) => change(ifindex, { up }),
+    setMac: (ifindex, mac) => change(ifindex, { mac }),
     setMaster: (ifindex, master) => {
       if (master !== 0 && links.get(master)?.kind !== "bridge")
         throw new GuardError("KERNEL_REFUSED", `${master} is not a bridge`);

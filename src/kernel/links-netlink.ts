@@ -228,6 +228,10 @@ export function openLinks(options: LinksOptions = {}): Links {
       change(`setting interface ${ifindex} ${up ? "up" : "down"}`, (flags, sequence) =>
         writer.begin(RTM.SETLINK, flags, sequence, linkHeader(0, ifindex, up ? IFF_UP : 0, IFF_UP)),
       ),
+    setMac: (ifindex, mac) =>
+      change(`giving interface ${ifindex} the MAC ${mac}`, (flags, sequence) =>
+        writer.begin(RTM.SETLINK, flags, sequence, linkHeader(0, ifindex)).attribute(IFLA.ADDRESS, macToBytes(mac)),
+      ),
     setMaster: (ifindex, master) =>
       change(`putting interface ${ifindex} into ${master}`, (flags, sequence) =>
         writer.begin(RTM.SETLINK, flags, sequence, linkHeader(0, ifindex)).u32(IFLA.MASTER, master),

@@ -56,6 +56,7 @@ export interface Links {
   byIndex(ifindex: number): Link | undefined;
   /** The setters throw PORT_MISSING when the interface is gone, else KERNEL_REFUSED with errno. All are idempotent. */
   setUp(ifindex: number, up: boolean): void;
+  setMac(ifindex: number, mac: MacAddress): void;
   /** 0 takes it out of its bridge. */
   setMaster(ifindex: number, master: number): void;
   setBridgePort(ifindex: number, flags: BridgePortFlags): void;

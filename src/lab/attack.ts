@@ -16,6 +16,8 @@ export interface AttackContext {
   /** The machine that the guests run on. */
   readonly host: HostParty;
   readonly prefix4: Ipv4Prefix;
+  /** On a routed port: the one MAC there is, by which everybody is reached. */
+  readonly via?: MacAddress;
   /** Differs from build to build, and goes into identifications and payloads: no frame is taken for an earlier one. */
   readonly serial: number;
 }
@@ -64,6 +66,10 @@ export function addressIn(context: AttackContext, last: number): Ipv4Address {
   return ipv4FromNumber(last < 0 ? end : first + last);
 }
 
+/** Where frames for the neighbour go. */
+export const neighbourHop = ({ via, neighbour }: Pick<AttackContext, "via" | "neighbour">): MacAddress =>
+  via ?? neighbour.mac;
+
 /** Unicast UDP to the neighbour, from whomever one likes to be. */
 export function udpTo(
   context: AttackContext,
@@ -80,7 +86,7 @@ export function udpTo(
     { from, to: change.to ?? neighbour.address, protocol: PROTOCOL.udp, id: idOf(context) },
     udp(40_000, DISCARD, payloadOf(context)),
   );
-  return ethernet(change.toMac ?? neighbour.mac, change.mac ?? self.mac, ETHER.ip, packet);
+  return ethernet(change.toMac ?? neighbourHop(context), change.mac ?? self.mac, ETHER.ip, packet);
 }
 
 /** Who has `target`? */
@@ -141,7 +147,7 @@ export const honestAnnouncement: Control = {
 
 export const honestReply: Control = {
   says: "tells the neighbour its own address",
-  build: (c) => [arpReply(c, c.self, c.neighbour)],
+  build: (c) => [arpReply(c, c.self, { ...c.neighbour, mac: neighbourHop(c) })],
 };
 
 export const honestProbe: Control = {

@@ -1,7 +1,17 @@
 /** The frames of IPv6 that lies are made of, and the honest ones that must pass beside them. */
 import { type Ipv6Address, ipv6ToBytes, multicastMac6, solicitedNode } from "../model/ipv6.ts";
 import { type MacAddress, macFromBytes, macToBytes } from "../model/mac.ts";
-import { type AttackContext, arpRequest, type Control, DISCARD, ETHER, idOf, isEqual, payloadOf } from "./attack.ts";
+import {
+  type AttackContext,
+  arpRequest,
+  type Control,
+  DISCARD,
+  ETHER,
+  idOf,
+  isEqual,
+  neighbourHop,
+  payloadOf,
+} from "./attack.ts";
 import { ethernet, join, u16, u32 } from "./forge.ts";
 import {
   dhcp6,
@@ -56,7 +66,7 @@ export interface Change6 {
 export function endsOf(context: AttackContext, change: Change6): Ends & { readonly toMac: MacAddress } {
   const { self, neighbour } = context;
   const to = change.to ?? globalOf(neighbour);
-  const mac = to.startsWith("ff") ? groupMac(to) : neighbour.mac;
+  const mac = to.startsWith("ff") ? groupMac(to) : neighbourHop(context);
   return { from: change.from ?? globalOf(self), to, toMac: change.toMac ?? mac };
 }
 

@@ -9,6 +9,7 @@ import {
   ETHER,
   honestUdp,
   idOf,
+  neighbourHop,
   PROTOCOL,
   payloadOf,
   udpTo,
@@ -42,7 +43,7 @@ function packet(
     id: idOf(context),
     ...change,
   };
-  return ethernet(change.toMac ?? neighbour.mac, self.mac, ETHER.ip, ip4(fields, payload));
+  return ethernet(change.toMac ?? neighbourHop(context), self.mac, ETHER.ip, ip4(fields, payload));
 }
 
 function withOptions(name: string, says: string, options: (c: AttackContext) => readonly number[]): Attack {

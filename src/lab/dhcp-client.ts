@@ -19,6 +19,17 @@ case "\${1:-}\${reason:-}" in
 esac
 ip -4 address flush dev "$interface"
 ip address add "$address/\${length:-$mask}" dev "$interface"
+# Option 121 first (RFC 3442): the router option is then not for this client.
+if [ -n "\${staticroutes:-}" ]; then
+  set -- $staticroutes
+  while [ "$#" -ge 2 ]; do
+    case $2 in 0.0.0.0) ip route replace "$1" dev "$interface" ;; *) ip route replace "$1" via "$2" dev "$interface" ;; esac
+    shift 2
+  done
+  exit 0
+fi
+# An address alone has no router on its link but by a route of its own.
+if [ "\${mask:-}" = 255.255.255.255 ]; then for router in $gateway; do ip route replace "$router" dev "$interface"; done; fi
 for router in $gateway; do ip route replace default via "$router" dev "$interface"; break; done
 `;
 
@@ -43,7 +54,7 @@ async function argvOf(client: DhcpClient, lab: Lab, box: Box): Promise<readonly 
   switch (client) {
     case "udhcpc": {
       const script = await writeScript(lab, "dhcp-script", SCRIPT);
-      return ["udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "8", "-T", "1", "-s", script];
+      return ["udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "8", "-T", "1", "-O", "staticroutes", "-s", script];
     }
     case "dhclient": {
       const files = ["-cf", "/dev/null", "-lf", `${own}.leases`, "-pf", `${own}.pid`];

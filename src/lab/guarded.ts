@@ -1,5 +1,6 @@
 /** The agent in the host box, and what is asked of it by the command line that users have. */
 import { readFile, writeFile } from "node:fs/promises";
+import { basename } from "node:path";
 import { execPath } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../api/client.ts";
@@ -12,15 +13,16 @@ import { exec, must } from "./exec.ts";
 import { patience } from "./patience.ts";
 import type { Lab } from "./raise.ts";
 import type { LabAgent } from "./state.ts";
-import { GATEWAY6, type GuestBox, type Topology } from "./topology.ts";
+import { GATEWAY6, type GuestBox, HOST_BRIDGE, type HostBox, type Topology } from "./topology.ts";
 import type { Counts } from "./trial.ts";
 
 const START_MS = patience(20_000);
 const POLL_MS = 100;
 
-function agentOf(lab: Lab): LabAgent {
-  const { directory } = lab;
-  return { socket: `${directory}/agent.sock`, stateDirectory: `${directory}/state`, log: `${directory}/agent.log` };
+function agentOf(lab: Lab, host: HostBox): LabAgent {
+  const own = host === "host" ? "" : `${host}-`;
+  const at = (name: string): string => `${lab.directory}/${own}${name}`;
+  return { socket: at("agent.sock"), stateDirectory: at("state"), log: at("agent.log") };
 }
 
 /** One vifguard command against the lab's agent; its standard output. @throws COMMAND_FAILED */
@@ -39,10 +41,10 @@ export async function isAnswering(agent: LabAgent): Promise<boolean> {
  * @param more options of its command line
  * @throws COMMAND_FAILED with the end of its log
  */
-export async function startAgent(lab: Lab, more: readonly string[] = []): Promise<LabAgent> {
-  const agent = agentOf(lab);
+export async function startAgent(lab: Lab, more: readonly string[] = [], host: HostBox = "host"): Promise<LabAgent> {
+  const agent = agentOf(lab, host);
   const options = ["--state-dir", agent.stateDirectory, "--socket", agent.socket, ...more];
-  const process = await lab.start("host", [execPath, builtFile("main.js"), "agent", ...options], "agent.log");
+  const process = await lab.start(host, [execPath, builtFile("main.js"), "agent", ...options], basename(agent.log));
   const ended = process.ended.then((status) => `it ended with status ${status}`);
   const deadline = performance.now() + START_MS;
   while (!(await isAnswering(agent))) {
@@ -52,6 +54,13 @@ export async function startAgent(lab: Lab, more: readonly string[] = []): Promis
     throw new GuardError("COMMAND_FAILED", `the lab's agent did not start, ${why ?? "no answer"}: ${log.slice(-2000)}`);
   }
   return agent;
+}
+
+/** What the network says of its wiring. On a routed port the host itself is the gateway of IPv6. */
+export function wiringLines({ wiring }: Topology, gives: "address" | "prefix" = "address"): readonly string[] {
+  return wiring === "routed"
+    ? [`  wiring: { kind: routed, uplink: eth0, gives: ${gives} }`]
+    : [`  gateway6: ${GATEWAY6}`, `  wiring: { kind: bridged, bridge: ${HOST_BRIDGE}, uplink: eth0 }`];
 }
 
 /** The sample site: one network, every guest with the address that the topology gives it. */
@@ -64,9 +73,8 @@ function siteOf(topology: Topology): string {
     `  prefix4: ${prefix4}`,
     `  gateway4: ${gateway.address}`,
     `  prefix6: ${prefix6}`,
-    `  gateway6: ${GATEWAY6}`,
     `  range4: [${guests[0]?.address}-${prefix4.replace(/\.0\/24$/, ".250")}]`,
-    "  wiring: { kind: bridged, bridge: br0, uplink: eth0 }",
+    ...wiringLines(topology),
     `  addressing: { kind: managed, leaseSeconds: 3600, dns: [${neighbour.address}], macScheme: ip }`,
     "  groups: [open]",
     "---",

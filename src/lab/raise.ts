@@ -10,8 +10,11 @@ import { claim, directoryOf, type LabState, requireLab } from "./state.ts";
 import { tearDown } from "./teardown.ts";
 import {
   boxOf,
+  GATEWAY6,
   type GuestBox,
   globalOf,
+  HOST_BRIDGE,
+  hostDevice,
   type LabOptions,
   llOf,
   namespaceOf,
@@ -65,7 +68,7 @@ function labOn(topology: Topology): Lab {
 }
 
 function topologyOf(state: LabState): Topology {
-  return planLab({ name: state.name, guests: state.guests, nic: state.nic });
+  return planLab(state);
 }
 
 /** A lab that is up already, from its state file alone. @throws LAB_DOWN */
@@ -88,8 +91,9 @@ const forAll = (setting: string): readonly string[] => [`ipv6/conf/all/${setting
 async function quieten(lab: Lab): Promise<void> {
   const netfilter = ["iptables", "ip6tables", "arptables"].map((table) => `bridge/bridge-nf-call-${table}`);
   const silent = ["accept_dad", "dad_transmits", "accept_ra", "router_solicitations"].flatMap(forAll);
-  for (const box of ["gw", "neighbour", "host"]) await writeSettings(lab, box, "0\n", silent);
-  for (const box of ["lan", "host"]) {
+  const hosts = lab.topology.hosts.map(({ box }) => box);
+  for (const box of ["gw", "neighbour", ...hosts]) await writeSettings(lab, box, "0\n", silent);
+  for (const box of ["lan", ...hosts]) {
     await writeSettings(lab, box, "1\n", forAll("disable_ipv6"));
     await writeSettings(lab, box, "0\n", netfilter);
   }
@@ -98,12 +102,17 @@ async function quieten(lab: Lab): Promise<void> {
   await writeSettings(lab, "gw", "1\n", ["ipv4/ip_forward", "ipv6/conf/all/forwarding"]);
 }
 
-/** Ports of the host stay without IPv6, br0 alone gets it. */
+/** Ports of the host stay without IPv6; the bridge alone gets it, or the uplink where there is no bridge. */
 async function giveHostIp6(lab: Lab): Promise<void> {
-  const { host, prefix6 } = lab.topology;
+  const { hosts, prefix6, wiring } = lab.topology;
   const { length } = prefix6Bounds(prefix6);
-  await lab.must("host", ["tee", "/proc/sys/net/ipv6/conf/br0/disable_ipv6"], { stdin: "0\n" });
-  await lab.must("host", ["ip", "address", "add", `${host.address6}/${length}`, "dev", "br0", "nodad"]);
+  const device = hostDevice(lab.topology);
+  for (const { box, address6 } of hosts) {
+    await lab.must(box, ["tee", `/proc/sys/net/ipv6/conf/${device}/disable_ipv6`], { stdin: "0\n" });
+    await lab.must(box, ["ip", "address", "add", `${address6}/${length}`, "dev", device, "nodad"]);
+    if (wiring === "routed")
+      await lab.must(box, ["ip", "-6", "route", "add", "default", "via", GATEWAY6, "dev", device]);
+  }
 }
 
 /**
@@ -126,11 +135,11 @@ export async function addressGuest6(lab: Lab, guest: GuestBox): Promise<void> {
 async function switchOffloadsOff(lab: Lab): Promise<void> {
   const off = ["tx", "rx", "tso", "gso", "gro"].flatMap((feature) => [feature, "off"]);
   const set = (box: string, device: string): Promise<string> => lab.must(box, ["ethtool", "-K", device, ...off]);
-  for (const box of ["gw", "neighbour", "host"]) await set(box, "eth0");
+  for (const box of ["gw", "neighbour", ...lab.topology.hosts.map((host) => host.box)]) await set(box, "eth0");
   if (lab.topology.nic !== "veth") return;
   for (const guest of lab.topology.guests) {
     await set(guest.box, "eth0");
-    await set("host", guest.port);
+    await set(guest.on, guest.port);
   }
 }
 
@@ -149,7 +158,7 @@ async function startPump(lab: Lab, guest: GuestBox): Promise<void> {
   const socket = `${lab.directory}/${guest.box}.pump`;
   const tap = (device: string): string => `TUN,tun-type=tap,tun-name=${device},iff-no-pi`;
   const log = `${guest.box}.pump.log`;
-  await lab.start("host", ["socat", tap(guest.port), `UNIX-LISTEN:${socket},socktype=5`], log);
+  await lab.start(guest.on, ["socat", tap(guest.port), `UNIX-LISTEN:${socket},socktype=5`], log);
   await until(`pump of ${guest.port}`, async () => existsSync(socket));
   await lab.start(guest.box, ["socat", `UNIX-CONNECT:${socket},socktype=5`, tap("eth0")], log);
   await until(`carrier of ${guest.box}`, async () => {
@@ -182,8 +191,9 @@ async function build(lab: Lab, signal: AbortSignal | undefined): Promise<void> {
 export async function raiseLab(options: LabOptions, signal?: AbortSignal): Promise<Lab> {
   const topology = planLab(options);
   if (process.getuid?.() !== 0) throw new GuardError("NOT_PRIVILEGED", "a lab needs root to make network namespaces");
-  const { name, nic } = topology;
-  await claim({ format: 1, name, guests: topology.guests.length, nic, createdAt: Date.now() });
+  const { name, nic, wiring } = topology;
+  const hosts = topology.hosts.length === 2 ? { hosts: 2 as const } : {};
+  await claim({ format: 1, name, guests: topology.guests.length, nic, wiring, ...hosts, createdAt: Date.now() });
   const lab = labOn(topology);
   try {
     await build(lab, signal);
@@ -196,8 +206,8 @@ export async function raiseLab(options: LabOptions, signal?: AbortSignal): Promi
 
 /** Puts the guests' ports straight into the bridge, with no guard at all: what the lies do then is why vifguard exists. */
 export async function bridgeUnguarded(lab: Lab): Promise<void> {
-  const lines = lab.topology.guests.map((guest) => `link set ${guest.port} master br0 up\n`);
-  await must(["ip", "-n", lab.netns("host"), "-batch", "-"], { stdin: lines.join("") });
+  for (const { port, on } of lab.topology.guests)
+    await lab.must(on, ["ip", "link", "set", port, "master", HOST_BRIDGE, "up"]);
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;

@@ -40,7 +40,8 @@ async function stream(lab: Lab, from: GuestBox, to: GuestBox, port: number): Pro
   const script = 'while echo x; do sleep 0.02; done | socat -t 1 - "TCP4:$1:$2" > "$3"';
   const running = await lab.start(from.box, ["sh", "-c", script, "sh", to.address, String(port), file], "stream.log");
   return {
-    length: async () => Number((await lab.must(from.box, ["wc", "-c", file])).split(" ")[0]),
+    // The file is there once the connection is.
+    length: async () => Number((await lab.exec(from.box, ["sh", "-c", 'cat "$1" | wc -c', "sh", file])).stdout.trim()),
     stop: () => running.stop("SIGKILL"),
   };
 }
@@ -49,6 +50,12 @@ async function grows({ length }: Stream, milliseconds: number): Promise<boolean>
   const before = await length();
   await sleep(milliseconds);
   return (await length()) > before;
+}
+
+async function begins({ length }: Stream): Promise<boolean> {
+  const deadline = performance.now() + patience(5000);
+  while (performance.now() < deadline && (await length()) === 0) await sleep(50);
+  return (await length()) > 0;
 }
 
 /** @returns whether the groups held @throws GuardError when the servers cannot be reached at all */
@@ -75,7 +82,7 @@ export async function playServices(
     `${server.box} gets a group that lets in TCP ${OFFERED} only: ${OFFERED} ${word(offered)}, ${KEPT_BACK} ${word(keptBack)}`,
   );
   const running = await stream(lab, client, server, OFFERED);
-  const ran = await grows(running, patience(500));
+  const ran = await begins(running);
   await offerPorts(lab, agent, server, []);
   const goesOn = await grows(running, patience(500));
   await running.stop();

@@ -2,7 +2,16 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { GuardError } from "../model/errors.ts";
-import { type LabName, labName, labOfNamespace, type NicKind, nicKinds, parseLabName } from "./topology.ts";
+import {
+  type LabName,
+  type LabWiring,
+  labName,
+  labOfNamespace,
+  labWirings,
+  type NicKind,
+  nicKinds,
+  parseLabName,
+} from "./topology.ts";
 
 const LAB_DIRECTORY = "/run/vifguard-lab";
 /** Where `ip netns` keeps its names. */
@@ -14,6 +23,8 @@ const stateSchema = z.object({
   name: z.string(),
   guests: z.number().int().min(1),
   nic: z.enum(nicKinds),
+  wiring: z.enum(labWirings).optional(),
+  hosts: z.literal(2).optional(),
   /** Milliseconds since the Unix epoch. */
   createdAt: z.number(),
   agent: agentSchema.optional(),
@@ -26,6 +37,8 @@ export interface LabState {
   readonly name: LabName;
   readonly guests: number;
   readonly nic: NicKind;
+  readonly wiring?: LabWiring;
+  readonly hosts?: 2;
   readonly createdAt: number;
   readonly agent?: LabAgent;
 }
@@ -71,8 +84,14 @@ export function parseState(text: string): LabState | undefined {
   const parsed = stateSchema.safeParse(json);
   const name = parsed.success ? parseLabName(parsed.data.name) : undefined;
   if (!parsed.success || name === undefined) return undefined;
-  const { agent, ...rest } = parsed.data;
-  return { ...rest, name, ...(agent === undefined ? {} : { agent }) };
+  const { agent, wiring, hosts, ...rest } = parsed.data;
+  return {
+    ...rest,
+    name,
+    ...(wiring === undefined ? {} : { wiring }),
+    ...(hosts === undefined ? {} : { hosts }),
+    ...(agent === undefined ? {} : { agent }),
+  };
 }
 
 /** undefined when there is no such lab or its file cannot be read as one. */

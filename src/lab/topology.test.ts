@@ -51,7 +51,13 @@ describe("plan", () => {
     expect(globalOf(neighbour)).toBe("2001:db8:66:0:76:67ff:fe00:2");
     expect(gateway.address).toBe("203.0.113.1");
     expect(neighbour.address).toBe("203.0.113.2");
-    expect(guests[0]).toEqual({ box: "guest1", port: "vif1.0", address: "203.0.113.10", mac: "fe:00:cb:00:71:0a" });
+    expect(guests[0]).toEqual({
+      box: "guest1",
+      on: "host",
+      port: "vif1.0",
+      address: "203.0.113.10",
+      mac: "fe:00:cb:00:71:0a",
+    });
   });
   test("the scheme's MAC carries the address", () => {
     const [guest] = lab.guests;
@@ -83,5 +89,14 @@ describe("wires", () => {
     expect(host?.lines).toContain("link add vif1.0 type veth peer name eth0 netns vg-one-guest1");
     expect(host?.lines.filter((line) => /^link set vif/.test(line))).toEqual([]);
     expect(host?.lines).toContain("link set eth0 master br0 up");
+    const routed = wiringOf(planLab({ name: "two", guests: 3, nic: "veth", wiring: "routed", hosts: 2 }));
+    const lines = (box: string): readonly string[] =>
+      routed.find(({ netns }) => netns === `vg-two-${box}`)?.lines ?? [];
+    expect(lines("host").filter((line) => line.includes("br0"))).toEqual([]);
+    for (const [box, ports] of [
+      ["host", ["vif1.0", "vif3.0"]],
+      ["host2", ["vif2.0"]],
+    ] as const)
+      expect(lines(box).flatMap((line) => /^link add (vif\S+)/.exec(line)?.[1] ?? [])).toEqual(ports);
   });
 });

@@ -24,7 +24,11 @@ import { type MacAddress, macFromBytes } from "../model/mac.ts";
 export type LabName = Brand<string, "LabName">;
 export type NicKind = "veth" | "tap";
 export const nicKinds = ["veth", "tap"] as const satisfies readonly NicKind[];
-export type Box = "lan" | "gw" | "neighbour" | "host" | `guest${number}`;
+export type HostBox = "host" | "host2";
+export type Box = "lan" | "gw" | "neighbour" | HostBox | `guest${number}`;
+/** How the host's guests reach the LAN; the host has a bridge, or its one address on the uplink itself. */
+export type LabWiring = "bridged" | "routed";
+export const labWirings = ["bridged", "routed"] as const satisfies readonly LabWiring[];
 
 /** Who somebody is on the wire. */
 export interface Party {
@@ -39,6 +43,8 @@ export interface HostParty extends Party {
 
 export interface GuestBox extends Party {
   readonly box: Box;
+  /** Where its port is. */
+  readonly on: HostBox;
   /** The host's end of the guest's NIC; the guest's own end is always `eth0`. */
   readonly port: string;
 }
@@ -46,12 +52,15 @@ export interface GuestBox extends Party {
 export interface Topology {
   readonly name: LabName;
   readonly nic: NicKind;
+  readonly wiring: LabWiring;
   readonly prefix4: Ipv4Prefix;
   readonly prefix6: Ipv6Prefix;
   readonly gateway: Party;
   readonly neighbour: Party;
   /** The bridge of the host box, with its addresses: what a guest must not speak to. */
   readonly host: HostParty;
+  /** All of them, `host` the first. */
+  readonly hosts: readonly (HostParty & { readonly box: HostBox })[];
   readonly guests: readonly GuestBox[];
   /** Every box, in the order they are made. */
   readonly boxes: readonly Box[];
@@ -61,6 +70,9 @@ export interface LabOptions {
   readonly name: string;
   readonly guests: number;
   readonly nic: NicKind;
+  readonly wiring?: LabWiring;
+  /** Guests are dealt out to them in turn. */
+  readonly hosts?: 1 | 2;
   /** What the guests' NICs are born with; by default the MAC that the `ip` scheme gives their address. */
   readonly guestMacs?: readonly MacAddress[];
 }
@@ -80,7 +92,11 @@ export const LAB_PREFIX6: Ipv6Prefix = known("2001:db8:66::/64", parsePrefix6);
 /** What the gateway is called by everybody, besides the addresses it makes of its MAC. */
 export const GATEWAY6: Ipv6Address = known("fe80::1", parseIpv6);
 const HOST6: Ipv6Address = known("2001:db8:66::3", parseIpv6);
+const SECOND_HOST6: Ipv6Address = known("2001:db8:66::4", parseIpv6);
 export const HOST_BRIDGE = "br0";
+/** Where the host has its addresses. */
+export const hostDevice = ({ wiring }: Pick<Topology, "wiring">): string =>
+  wiring === "bridged" ? HOST_BRIDGE : "eth0";
 /** Guests are numbered from .10 on, so that .1 to .9 stay for the boxes of the LAN. */
 const FIRST_GUEST = 10;
 
@@ -118,7 +134,7 @@ export function namespaceOf(name: LabName, box: Box): string {
 
 /** Which lab a namespace belongs to; undefined for namespaces that are not ours. */
 export function labOfNamespace(netns: string): LabName | undefined {
-  const match = /^vg-([a-z0-9]{1,15})-(?:lan|gw|neighbour|host|guest[1-9]\d?)$/.exec(netns);
+  const match = /^vg-([a-z0-9]{1,15})-(?:lan|gw|neighbour|host2?|guest[1-9]\d?)$/.exec(netns);
   return match?.[1] === undefined ? undefined : parseLabName(match[1]);
 }
 
@@ -138,10 +154,19 @@ export function planLab(options: LabOptions): Topology {
     throw new GuardError("USAGE", `a lab has 1 to ${MAX_GUESTS} guests, not ${options.guests}`);
   const prefix4 = known(LAB_PREFIX, parsePrefix4);
   const base = prefix4Bounds(prefix4).first;
+  const hostAt = <B extends HostBox>(box: B, nth: number, address6: Ipv6Address) => ({
+    box,
+    address: ipv4FromNumber(base + nth),
+    mac: lanMac(nth),
+    address6,
+  });
+  const host = hostAt("host", 3, HOST6);
+  const hosts = options.hosts === 2 ? [host, hostAt("host2", 4, SECOND_HOST6)] : [host];
   const guests = Array.from({ length: options.guests }, (_, i): GuestBox => {
     const address = ipv4FromNumber(base + FIRST_GUEST + i);
     return {
       box: `guest${i + 1}`,
+      on: hosts[i % hosts.length]?.box ?? "host",
       port: `vif${i + 1}.0`,
       address,
       mac: options.guestMacs?.[i] ?? schemeMac(address),
@@ -150,13 +175,15 @@ export function planLab(options: LabOptions): Topology {
   return {
     name,
     nic: options.nic,
+    wiring: options.wiring ?? "bridged",
     prefix4,
     prefix6: LAB_PREFIX6,
     gateway: { address: ipv4FromNumber(base + 1), mac: lanMac(1) },
     neighbour: { address: ipv4FromNumber(base + 2), mac: lanMac(2) },
-    host: { address: ipv4FromNumber(base + 3), mac: lanMac(3), address6: HOST6 },
+    host,
+    hosts,
     guests,
-    boxes: ["lan", "gw", "neighbour", "host", ...guests.map((guest) => guest.box)],
+    boxes: ["lan", "gw", "neighbour", ...hosts.map(({ box }) => box), ...guests.map((guest) => guest.box)],
   };
 }
 
@@ -195,7 +222,27 @@ export function wiringOf(topology: Topology): readonly Batch[] {
       "link set eth0 up",
     ],
   });
-  const lanPorts = ["gw", "neighbour", "host"] as const;
+  const lanPorts = ["gw", "neighbour", ...topology.hosts.map(({ box }) => box)] as const;
+  const ports = (on: HostBox): readonly string[] =>
+    topology.guests
+      .filter((guest) => guest.on === on)
+      .map((guest) =>
+        topology.nic === "veth" ? veth(guest.port, "eth0", guest.box) : `tuntap add ${guest.port} mode tap`,
+      );
+  const place = (host: Party): readonly string[] =>
+    topology.wiring === "bridged"
+      ? [
+          `link add ${HOST_BRIDGE} address ${host.mac} ${PLAIN_BRIDGE}`,
+          `address add ${host.address}/${length} dev ${HOST_BRIDGE}`,
+          `link set eth0 master ${HOST_BRIDGE} up`,
+          `link set ${HOST_BRIDGE} up`,
+        ]
+      : [
+          `link set eth0 address ${host.mac}`,
+          `address add ${host.address}/${length} dev eth0`,
+          "link set eth0 up",
+          `route add default via ${topology.gateway.address} dev eth0`,
+        ];
   return [
     {
       netns: ns("lan"),
@@ -207,19 +254,10 @@ export function wiringOf(topology: Topology): readonly Batch[] {
     },
     station("gw", topology.gateway, GATEWAY6),
     station("neighbour", topology.neighbour),
-    {
-      netns: ns("host"),
-      lines: [
-        "link set lo up",
-        `link add br0 address ${topology.host.mac} ${PLAIN_BRIDGE}`,
-        `address add ${topology.host.address}/${length} dev br0`,
-        "link set eth0 master br0 up",
-        "link set br0 up",
-        ...topology.guests.map((guest) =>
-          topology.nic === "veth" ? veth(guest.port, "eth0", guest.box) : `tuntap add ${guest.port} mode tap`,
-        ),
-      ],
-    },
+    ...topology.hosts.map((host) => ({
+      netns: ns(host.box),
+      lines: ["link set lo up", ...place(host), ...ports(host.box)],
+    })),
     ...topology.guests.map((guest) => ({
       netns: ns(guest.box),
       lines: [

@@ -6,10 +6,12 @@ import { inNamespace } from "../kernel/netns.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseInterfaceName } from "../model/names.ts";
 import type { Reason } from "../model/reasons.ts";
+import { HOST_PORT_MAC } from "../model/wiring.ts";
 import { type Attack, type AttackContext, type Control, honestArp } from "./attack.ts";
 import { honestQuestions, honestSolicitation, honestSolicitationLocal } from "./attack6.ts";
 import { patience } from "./patience.ts";
 import type { Lab } from "./raise.ts";
+import { isForLink, isRoutedCopy } from "./routed-copy.ts";
 import { type Sniffer, sniff } from "./sniff.ts";
 import { type Box, HOST_BRIDGE, type Party } from "./topology.ts";
 
@@ -80,7 +82,12 @@ let serial = Date.now() & 0x3fffffff;
 function nextContext(lab: Lab, options: BenchOptions): AttackContext {
   const { gateway, neighbour, host, prefix4 } = lab.topology;
   serial = (serial + 1) & 0x3fffffff;
-  return { gateway, neighbour, host, prefix4, ...partiesOf(lab, options.from), ...options.parties, serial };
+  const parties = { ...partiesOf(lab, options.from), ...options.parties };
+  const context = { gateway, neighbour, host, prefix4, ...parties, serial };
+  if (lab.topology.wiring === "bridged") return context;
+  // There is nobody on the link but the host.
+  const mac = HOST_PORT_MAC;
+  return { ...context, via: mac, gateway: { ...gateway, mac }, host: { ...host, mac } };
 }
 
 function difference(before: Counts, after: Counts): Counts {
@@ -95,7 +102,11 @@ function difference(before: Counts, after: Counts): Counts {
 /** Sniffers at every box but the liar's own, the host's bridge included, and one at the liar for the answers it gets. */
 export async function openBench(lab: Lab, options: BenchOptions): Promise<Bench> {
   const { from, waitMs = WAIT_MS, counts = async () => new Map() } = options;
-  const watched = lab.topology.boxes.filter((box) => box !== "lan" && box !== from);
+  const isRouted = lab.topology.wiring === "routed";
+  // A routed port hands all it gets to its host: what the host makes of it is seen behind it.
+  const watched = lab.topology.boxes.filter(
+    (box) => box !== "lan" && box !== from && !(isRouted && box.startsWith("host")),
+  );
   const device = (box: Box): string => (box === "host" ? HOST_BRIDGE : "eth0");
   const everyone = await Promise.all([from, ...watched].map((box) => sniff(lab, box, device(box))));
   const listeners = everyone.filter((sniffer) => sniffer.box !== from);
@@ -104,7 +115,14 @@ export async function openBench(lab: Lab, options: BenchOptions): Promise<Bench>
   const marks = (): ReadonlyMap<Sniffer, number> =>
     new Map(everyone.map((sniffer) => [sniffer, sniffer.frames().length]));
   const arrivals = (frames: readonly Uint8Array[], since: ReadonlyMap<Sniffer, number>): readonly Box[] =>
-    listeners.filter((at) => frames.some((frame) => at.has(frame, since.get(at)))).map((at) => at.box);
+    listeners.filter((at) => frames.some((frame) => isAt(at, frame, since.get(at) ?? 0))).map((at) => at.box);
+  const isAt = (at: Sniffer, frame: Uint8Array, since: number): boolean =>
+    at.has(frame, since) ||
+    (isRouted &&
+      at
+        .frames()
+        .slice(since)
+        .some((seen) => isRoutedCopy(frame, seen)));
 
   async function within(milliseconds: number, done: () => boolean): Promise<boolean> {
     const deadline = performance.now() + milliseconds;
@@ -114,20 +132,28 @@ export async function openBench(lab: Lab, options: BenchOptions): Promise<Bench>
 
   // What only the host hears has not passed; what is cut in pieces has passed when all of them have.
   const isPassed = (frames: readonly Uint8Array[], since: ReadonlyMap<Sniffer, number>): boolean =>
-    frames.every((frame) => arrivals([frame], since).some((box) => box !== "host"));
+    frames.every((frame) => staysWithHost(frame) || arrivals([frame], since).some((box) => box !== "host"));
+  // ARP, neighbour discovery and what is link-local ends at a routed host: that the guard counted nothing is then all there is to see.
+  const staysWithHost = (frame: Uint8Array): boolean => isRouted && isForLink(frame);
 
   async function control(honest: Control): Promise<boolean> {
     if (honest.first !== undefined && !(await control(honest.first))) return false;
     const context = nextContext(lab, options);
     const frames = honest.build(context);
     const since = marks();
+    const before = isRouted ? await counts() : new Map();
     await sendFrames(lab, from, frames);
     const answered = (at: Sniffer): boolean =>
       at
         .frames()
         .slice(since.get(at))
         .some((frame) => honest.answer?.(context, frame) ?? false);
-    return within(CONTROL_MS, () => own.some(answered) || isPassed(frames, since));
+    const passed = await within(CONTROL_MS, () => own.some(answered) || isPassed(frames, since));
+    return passed && (!isRouted || (await isUncounted(before)));
+  }
+
+  async function isUncounted(before: Counts): Promise<boolean> {
+    return difference(before, await counts()).size === 0;
   }
 
   async function tell(

@@ -54,6 +54,21 @@ export const errorCatalogue = {
     http: 409,
     hint: "Create the bridge the network names ('ip link add NAME type bridge'), or correct wiring.bridge.",
   },
+  UPLINK_MISSING: {
+    exit: 4,
+    http: 409,
+    hint: "Create the interface that the network names as its uplink, or correct wiring.uplink; vifguard tries again by itself.",
+  },
+  ROUTE_TAKEN: {
+    exit: 4,
+    http: 409,
+    hint: "Somebody else's route or proxy entry stands for this address, and vifguard touches none but its own (protocol 118): 'ip route show ADDRESS', 'ip neigh show proxy'. Remove it, or give the guest another address.",
+  },
+  FORWARDING_OFF: {
+    exit: 4,
+    http: 409,
+    hint: "Before Linux 6.17 IPv6 is forwarded for all interfaces or for none, and that is yours to decide: set net.ipv6.conf.all.forwarding = 1 (and accept_ra = 2 where the host learns its own routes by router advertisement), or leave prefix6 out.",
+  },
   POLICY_UNSUPPORTED: {
     exit: 4,
     http: 409,

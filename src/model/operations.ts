@@ -58,6 +58,8 @@ export interface StatusView {
   readonly ports: readonly PortView[];
   /** Interfaces with a guarded prefix and no binding: closed. */
   readonly unbound: readonly string[];
+  /** What vifguard changed of the host's interfaces so that it routes for its guests. */
+  readonly settings: readonly SettingView[];
   readonly kernel: {
     readonly release: string;
     readonly nft: string;
@@ -93,6 +95,16 @@ export interface DropEvent {
   readonly observed: boolean;
   /** One line: the decoded frame. */
   readonly frame: string;
+}
+
+/** A setting of one interface that vifguard changed; it is put back when no port needs it any more. */
+export interface SettingView {
+  readonly device: string;
+  /** Below /proc/sys, such as `net/ipv4/conf/eth0/forwarding`. */
+  readonly setting: string;
+  readonly value: number;
+  readonly was: number;
+  readonly why: string;
 }
 
 export interface LeaseView {

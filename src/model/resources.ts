@@ -8,7 +8,13 @@ import type { RateSettings } from "./rates.ts";
 import type { Reason } from "./reasons.ts";
 
 /** How a port reaches its network. The other kinds of the design join this union with their own work. */
-export type Wiring = { readonly kind: "bridged"; readonly bridge: InterfaceName; readonly uplink?: InterfaceName };
+export type Wiring =
+  | { readonly kind: "bridged"; readonly bridge: InterfaceName; readonly uplink?: InterfaceName }
+  | { readonly kind: "routed"; readonly uplink: InterfaceName; readonly gives: RoutedGives };
+
+export const routedGives = ["address", "prefix"] as const;
+/** What a guest of a routed network takes its link for: nothing but its own address and a gateway, or the whole network. */
+export type RoutedGives = (typeof routedGives)[number];
 
 /** `ip`: the address decides the MAC (FE:00:o1:o2:o3:o4). `net`: the prefix length and the gateway too. `random`: a locally administered MAC, unique in the store. */
 export type MacScheme = "ip" | "net" | "random";

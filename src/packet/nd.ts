@@ -12,11 +12,18 @@ const PREFIX = 3;
 const MTU = 5;
 const DNS = 25;
 
-/** RFC 4861 section 4.4: an answer (S) that replaces what was known (O). @param target 16 octets */
-export function neighbourAdvertisement(target: Uint8Array, mac: MacAddress): Uint8Array {
+/**
+ * RFC 4861 section 4.4: an answer (S) that replaces what was known (O); or nobody asked, and it replaces all the same.
+ * @param target 16 octets
+ */
+export function neighbourAdvertisement(
+  target: Uint8Array,
+  mac: MacAddress,
+  why: "asked" | "unasked" = "asked",
+): Uint8Array {
   return createWriter()
     .u32(nd.advertisement * 0x100_0000)
-    .u32(0x6000_0000)
+    .u32(why === "asked" ? 0x6000_0000 : 0x2000_0000)
     .bytes(target)
     .u8(TARGET_LINK_LAYER)
     .u8(1)
@@ -27,8 +34,10 @@ export function neighbourAdvertisement(target: Uint8Array, mac: MacAddress): Uin
 export interface RouterAdvertisement {
   /** Seconds it is a default router; 0: it is none. */
   readonly routerLifetime: number;
-  /** On link; addresses in it come from DHCPv6 alone. */
+  /** Addresses in it come from DHCPv6 alone. */
   readonly prefix: Ipv6Prefix;
+  /** Whether its machines are on this link. */
+  readonly onLink: boolean;
   /** Of the router, when it is known. */
   readonly mac?: MacAddress;
   readonly mtu?: number;
@@ -40,12 +49,13 @@ export interface RouterAdvertisement {
 
 /** M and O (RFC 4861 section 4.2): addresses and the rest by DHCPv6. */
 const MANAGED_AND_OTHER = 0xc0;
-/** On link, and not for autonomous configuration (RFC 4861 section 4.6.2). */
+/** Never for autonomous configuration (RFC 4861 section 4.6.2). */
 const ON_LINK = 0x80;
+const OFF_LINK = 0;
 const HOP_LIMIT = 64;
 
 export function routerAdvertisement(says: RouterAdvertisement): Uint8Array {
-  const { routerLifetime, prefix, mac, mtu, dns, lifetime } = says;
+  const { routerLifetime, prefix, onLink, mac, mtu, dns, lifetime } = says;
   const { first, length } = prefix6Bounds(prefix);
   const writer = createWriter()
     .u32(nd.routerAdvertisement * 0x100_0000)
@@ -56,7 +66,15 @@ export function routerAdvertisement(says: RouterAdvertisement): Uint8Array {
     .u32(0);
   if (mac !== undefined) writer.u8(SOURCE_LINK_LAYER).u8(1).bytes(macToBytes(mac));
   if (mtu !== undefined) writer.u8(MTU).u8(1).u16(0).u32(mtu);
-  writer.u8(PREFIX).u8(4).u8(length).u8(ON_LINK).u32(lifetime).u32(lifetime).u32(0).bytes(first);
+  writer
+    .u8(PREFIX)
+    .u8(4)
+    .u8(length)
+    .u8(onLink ? ON_LINK : OFF_LINK)
+    .u32(lifetime)
+    .u32(lifetime)
+    .u32(0)
+    .bytes(first);
   if (dns.length > 0) {
     writer
       .u8(DNS)

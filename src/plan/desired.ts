@@ -2,11 +2,13 @@
 import type { Link } from "../kernel/links.ts";
 import { GuardError } from "../model/errors.ts";
 import { prefix4Bounds } from "../model/ipv4.ts";
+import type { MacAddress } from "../model/mac.ts";
 import type { InterfaceName, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import { ratesOf } from "../model/rates.ts";
 import type { Attachment, Guest, NetworkSpec } from "../model/resources.ts";
+import { HOST_PORT_MAC, wireOf } from "../model/wiring.ts";
 import { stableNumbers } from "../ruleset/element-bytes.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
@@ -14,6 +16,7 @@ import type { PolicyFamily } from "../ruleset/policy-sets.ts";
 import type { HostWish, PortWish } from "./host.ts";
 import { areOpen, groupsOf } from "./policy.ts";
 import { policyFacts } from "./policy-classes.ts";
+import { routedFacts, routedSource, routedWish, uplinkOf } from "./routed.ts";
 import { nicsOf, type SiteNic, sourcesOf } from "./sources.ts";
 
 /** The part of the site that decides what this host enforces. */
@@ -36,44 +39,81 @@ export interface Desired {
   readonly stale: readonly Attachment[];
 }
 
+interface OpenFacts extends NetworkFacts {
+  readonly members: Source[];
+}
+
+function factsOf(spec: NetworkSpec, network: number): OpenFacts {
+  const { prefix4, gateway4, gateway6, gatewayMac, hostServices, multicast, wiring } = spec;
+  const facts = {
+    network,
+    prefix4,
+    gateway4,
+    ...(gateway6 === undefined ? {} : { gateway6 }),
+    ...(gatewayMac === undefined ? {} : { gatewayMac }),
+    hostServices,
+    multicast,
+    members: [],
+  };
+  return wiring.kind === "routed" ? { ...routedFacts(spec, wiring, facts), members: [] } : facts;
+}
+
 export function networkFacts(site: SiteView): ReadonlyMap<ObjectName, NetworkFacts> {
   const numbers = stableNumbers([...site.networks.keys()]);
-  const facts = new Map<ObjectName, NetworkFacts & { members: Source[] }>();
-  for (const [name, spec] of site.networks) {
-    const { prefix4, gateway4, gateway6, gatewayMac, hostServices, multicast } = spec;
-    facts.set(name, {
-      network: numbers.get(name) ?? 0,
-      prefix4,
-      gateway4,
-      ...(gateway6 === undefined ? {} : { gateway6 }),
-      ...(gatewayMac === undefined ? {} : { gatewayMac }),
-      hostServices,
-      multicast,
-      members: [],
-    });
-  }
+  const facts = new Map<ObjectName, OpenFacts>();
+  for (const [name, spec] of site.networks) facts.set(name, factsOf(spec, numbers.get(name) ?? 0));
   for (const guest of site.guests.values()) {
     for (const nic of nicsOf(guest)) {
       const spec = site.networks.get(nic.identity.network);
-      if (spec !== undefined) facts.get(nic.identity.network)?.members.push(...sourcesOf(nic, spec));
+      if (spec !== undefined) facts.get(nic.identity.network)?.members.push(...membersOf(nic, spec));
     }
   }
   return facts;
 }
 
-/** The bridge of the port's network. Throws BRIDGE_MISSING. */
-function bridgeOf(spec: NetworkSpec, network: ObjectName, links: LinkView): Link {
-  switch (spec.wiring.kind) {
+/** As others of the network see it. */
+function membersOf(nic: SiteNic, spec: NetworkSpec): readonly Source[] {
+  const sources = sourcesOf(nic, spec);
+  return spec.wiring.kind === "routed" ? sources.map(routedSource) : sources;
+}
+
+/** @throws BRIDGE_MISSING */
+function bridgeOf(name: InterfaceName, network: ObjectName, links: LinkView): Link {
+  const bridge = links.byName(name);
+  if (bridge?.kind === "bridge") return bridge;
+  const what = bridge === undefined ? "does not exist" : "is not a bridge";
+  throw new GuardError("BRIDGE_MISSING", `bridge '${name}' of network '${network}' ${what}`, {
+    fields: { bridge: name, network },
+  });
+}
+
+type Placed = Pick<PortWish, "binding" | "bridge" | "judged" | "routed">;
+
+/** Where the port goes, and which interface its judged flows pass by. @throws BRIDGE_MISSING, UPLINK_MISSING */
+function placed(
+  spec: NetworkSpec,
+  network: ObjectName,
+  port: InterfaceName,
+  own: PortBinding,
+  { links, families }: HostView,
+): Placed {
+  const { wiring } = spec;
+  const judgedBy = (by: readonly PolicyFamily[], name: InterfaceName, mac: MacAddress): Pick<Placed, "judged"> =>
+    by.length === 0 ? {} : { judged: { families: by, name, mac } };
+  switch (wiring.kind) {
     case "bridged": {
-      const bridge = links.byName(spec.wiring.bridge);
-      if (bridge?.kind === "bridge") return bridge;
-      const what = bridge === undefined ? "does not exist" : "is not a bridge";
-      throw new GuardError("BRIDGE_MISSING", `bridge '${spec.wiring.bridge}' of network '${network}' ${what}`, {
-        fields: { bridge: spec.wiring.bridge, network },
-      });
+      const { ifindex, mac } = bridgeOf(wiring.bridge, network, links);
+      const by = own.policy?.families ?? onlyOpen(families);
+      return { binding: own, bridge: ifindex, ...judgedBy(by, wiring.bridge, mac) };
+    }
+    case "routed": {
+      const uplink = uplinkOf(wiring, network, links.byName);
+      const binding = { ...own, uplink: uplink.ifindex };
+      const routed = routedWish(port, binding, uplink, wiring, spec);
+      return { binding, bridge: 0, routed, ...judgedBy(own.policy?.families ?? [], port, HOST_PORT_MAC) };
     }
     default:
-      return unreachable(spec.wiring.kind);
+      return unreachable(wiring);
   }
 }
 
@@ -96,7 +136,7 @@ function rival(site: SiteView, network: ObjectName): ObjectName | undefined {
   const own = site.networks.get(network);
   return [...site.networks].find(
     ([name, spec]) =>
-      own !== undefined && name !== network && spec.wiring.bridge !== own.wiring.bridge && meets(own, spec),
+      own !== undefined && name !== network && wireOf(spec.wiring) !== wireOf(own.wiring) && meets(own, spec),
   )?.[0];
 }
 
@@ -114,7 +154,7 @@ function judgementOf(
   const why =
     twin === undefined
       ? "this kernel cannot track connections where the NIC needs it"
-      : `network '${twin}' has the same addresses on another bridge, so connections cannot be told apart`;
+      : `network '${twin}' has the same addresses on another wire, so connections cannot be told apart`;
   throw new GuardError("POLICY_UNSUPPORTED", `security groups of the NIC cannot be enforced: ${why}`, {
     fields: { network: identity.network },
   });
@@ -138,7 +178,6 @@ export function portWish(
   attachment: Attachment,
   host: HostView,
 ): PortWish {
-  const { links } = host;
   const nic = nicOf(site, attachment);
   const { network, mac } = nic.identity;
   const spec = site.networks.get(network);
@@ -146,9 +185,8 @@ export function portWish(
   if (spec === undefined || facts === undefined)
     throw new GuardError("NOT_FOUND", `network '${network}' does not exist`);
   const { roles, unchecked } = nic.spec;
-  const bridge = bridgeOf(spec, network, links);
   const policy = judgementOf(site, nic, host.families);
-  const binding: PortBinding = {
+  const own: PortBinding = {
     ifindex: attachment.ifindex,
     mac,
     sources: sourcesOf(nic, spec),
@@ -160,9 +198,8 @@ export function portWish(
     ...(policy === undefined ? {} : { policy }),
   };
   const hearsGroups = spec.prefix6 !== undefined || spec.multicast.length > 0;
-  const families = policy?.families ?? onlyOpen(host.families);
-  const judged = families.length === 0 ? {} : { judged: { families, name: spec.wiring.bridge, mac: bridge.mac } };
-  return { port: attachment.port, binding, bridge: bridge.ifindex, hearsGroups, ...judged };
+  const place = placed(spec, network, attachment.port, own, host);
+  return { port: attachment.port, ...place, hearsGroups };
 }
 
 /** What holds of the whole site, however it is attached. */

@@ -126,6 +126,8 @@ export function phraseContext(port: ExplainedPort, direction: Direction, learned
   const everybody = ipv4FromNumber(prefix4Bounds(facts.prefix4).last);
   const neighbour: PhraseContext["neighbour"] = (address) => {
     if (address === everybody) return BROADCAST_MAC;
+    // By the gateway, which is the port.
+    if (facts.routed !== undefined) return undefined;
     const known = facts.members.find(isOf(address))?.mac ?? learned.neighbour(address);
     return known ?? (port.isOnLink(address) ? UNHEARD_NEIGHBOUR : undefined);
   };

@@ -98,6 +98,7 @@ export const setWords: Readonly<Record<string, SetWords>> = {
   },
   host_echo: { what: ofNetwork("hostServices"), holds: (_, { network }) => `${network} lets guests ping the host` },
   answers4: { what: ofNetwork("members and gateway"), holds: ([ip]) => `the host knows who has ${ip}` },
+  answers_all6: { what: ofNetwork("routing"), holds: () => "the host routes for everybody of the network" },
   answers6: { what: ofNetwork("members and gateway"), holds: ([ip]) => `the host knows who has ${ip}` },
   suppress: { what: ofNetwork("suppression") },
   rate_arp: { what: ofNic("rates") },
@@ -274,6 +275,7 @@ export const reasonSentences: Readonly<Record<Reason, Sentence>> = {
   "rate-multicast": generic("rate-multicast"),
   "not-for-guest": notForGuest,
   "conn-state": generic("conn-state"),
+  astray: generic("astray"),
 };
 
 /** The sets of which one element, had it been there or not been there, would have made it otherwise. */

@@ -276,3 +276,45 @@ test("any frame gets a sentence that agrees with its verdict", () => {
     ),
   );
 });
+
+describe("a routed port", () => {
+  const far = loadSite(
+    `kind: network
+name: far
+spec:
+  prefix4: 10.2.0.0/24
+  gateway4: 10.2.0.1
+  prefix6: 2001:db8:2::/64
+  wiring: { kind: routed, uplink: eth0 }
+  addressing: { kind: managed, macScheme: ip }
+---
+kind: guest
+name: web
+spec: { nics: [{ network: far, address4: 10.2.0.5 }] }
+---
+kind: guest
+name: db
+spec: { nics: [{ network: far, address4: 10.2.0.7 }] }
+`,
+    "far.yaml",
+  );
+  const verdict = (phrase: string): string | undefined => {
+    const [told] = explainOffline(far, { target: "web", direction: "from-guest", phrase }, zeros).frames;
+    return told?.line?.reason ?? told?.verdict;
+  };
+
+  test.each([
+    ["udp own > 10.2.0.50:7", "pass"],
+    ["udp own > 10.2.0.7:7", "pass"],
+    ["udp own > 198.51.100.1:7", "pass"],
+    ["arp request who-has 169.254.0.1", "answered"],
+    ["ns gateway", "answered"],
+    ["ns 2001:db8:2::99", "answered"],
+    ["ns own", "pass"],
+    ["udp own > 10.2.0.7:7 mac to fe:00:0a:02:00:07", "dest-mac"],
+    ["arp request who-has 169.254.0.2", "arp-target"],
+    ["arp announce gateway", "arp-sender"],
+  ])("%s: %s", (phrase, says) => {
+    expect(verdict(phrase)).toBe(says);
+  });
+});

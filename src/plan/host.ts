@@ -2,7 +2,9 @@
 
 import type { BridgePortFlags, FdbEntry, Link } from "../kernel/links.ts";
 import type { Element, HeldElement, HeldPortChain, NftChange, PortChain, SetRef } from "../kernel/nft.ts";
+import type { MacAddress } from "../model/mac.ts";
 import type { InterfaceName } from "../model/names.ts";
+import { HOST_PORT_MAC } from "../model/wiring.ts";
 import type { PlacedElement } from "../ruleset/element-bytes.ts";
 import { macsOf, type NetworkFacts, networkElements, type PortBinding, portElements } from "../ruleset/elements.ts";
 import { entryChains } from "../ruleset/guard.ts";
@@ -13,16 +15,20 @@ import {
   policyElements,
 } from "../ruleset/policy-elements.ts";
 import type { PolicyFamily } from "../ruleset/policy-sets.ts";
+import { onLinkElements } from "../ruleset/way-elements.ts";
+import type { RoutedWish } from "./routed.ts";
 
 /** One attached port as it should be. */
 export interface PortWish {
   readonly port: InterfaceName;
   readonly binding: PortBinding;
-  /** ifindex of the bridge of its network. */
+  /** ifindex of the bridge of its network; 0 for a port that is in none. */
   readonly bridge: number;
   /** Whether multicast is for it at all: neighbour solicitations of IPv6, or groups the network allows. */
   readonly hearsGroups: boolean;
-  /** Its bridge, when what passes there must be judged or kept out of connection tracking. */
+  /** What a routed port needs besides. */
+  readonly routed?: RoutedWish;
+  /** Its bridge, or the routed port itself, when what passes there must be judged or kept out of connection tracking. */
   readonly judged?: JudgedBridge;
 }
 
@@ -85,6 +91,7 @@ export function bySet(placed: Iterable<PlacedElement>): ReadonlyMap<string, Read
 function* wishedElements(wish: HostWish): Iterable<PlacedElement> {
   const { families, facts } = wish.policy;
   for (const network of wish.networks) yield* networkElements(network);
+  yield* onLinkElements(wish.networks);
   yield* policyElements(families, facts);
   for (const bridge of judgedBridges(wish)) yield* judgedBridgeElements(bridge);
   for (const port of wish.ports) yield* portElements(port.binding);
@@ -249,6 +256,7 @@ export function guestPortFlags({ binding, hearsGroups }: Pick<PortWish, "binding
 
 export type LinkStep =
   | { readonly op: "set-master"; readonly ifindex: number; readonly master: number }
+  | { readonly op: "set-mac"; readonly ifindex: number; readonly mac: MacAddress }
   | { readonly op: "set-flags"; readonly ifindex: number; readonly flags: BridgePortFlags }
   | { readonly op: "add-fdb"; readonly entry: FdbEntry }
   | { readonly op: "delete-fdb"; readonly entry: FdbEntry }
@@ -264,9 +272,18 @@ function sameFlags(a: BridgePortFlags, b: BridgePortFlags): boolean {
   );
 }
 
+function routedSteps(ifindex: number, link: Link): readonly LinkStep[] {
+  const steps: LinkStep[] = [];
+  if (link.master !== 0) steps.push({ op: "set-master", ifindex, master: 0 });
+  if (link.mac !== HOST_PORT_MAC) steps.push({ op: "set-mac", ifindex, mac: HOST_PORT_MAC });
+  if (!link.up) steps.push({ op: "set-up", ifindex, up: true });
+  return steps;
+}
+
 /** From the link as it is to the guarded, forwarding port; going up is always last. */
 export function linkSteps(wish: PortWish, link: Link, fdb: readonly FdbEntry[]): readonly LinkStep[] {
   const { ifindex, mac } = wish.binding;
+  if (wish.routed !== undefined) return routedSteps(ifindex, link);
   const flags = guestPortFlags(wish);
   const steps: LinkStep[] = [];
   const moved = link.master !== wish.bridge;

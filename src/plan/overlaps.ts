@@ -5,6 +5,7 @@ import { type Ipv6Address, ipv6ToBytes, prefix6Bounds } from "../model/ipv6.ts";
 import type { ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { Guest, IpBlock, NetworkSpec } from "../model/resources.ts";
+import { wireOf } from "../model/wiring.ts";
 import { address6Of, nicsOf } from "./sources.ts";
 
 /** First and last address as text that sorts as the addresses do, families apart. */
@@ -42,12 +43,12 @@ function spanOf(block: IpBlock, holder: string): Span {
   }
 }
 
-/** By bridge: there one address is one machine, whatever the network's name. */
+/** By wire: there one address is one machine, whatever the network's name. */
 type Wires = Map<string, Span[]>;
 
 function add(wires: Wires, { wiring }: NetworkSpec, ...spans: readonly Span[]): void {
-  const wire = wires.get(wiring.bridge);
-  if (wire === undefined) wires.set(wiring.bridge, [...spans]);
+  const wire = wires.get(wireOf(wiring));
+  if (wire === undefined) wires.set(wireOf(wiring), [...spans]);
   else wire.push(...spans);
 }
 

@@ -1,6 +1,7 @@
 /** Whether a flow may be opened (contract section 4): both ends are asked, each by the groups of whoever may have its address. */
 import type { ObjectName } from "../model/names.ts";
 import type { Reason } from "../model/reasons.ts";
+import { wireOf } from "../model/wiring.ts";
 import {
   type FlowService,
   type GivenRule,
@@ -81,8 +82,8 @@ export function judgeFlow(members: Members, { from, to, service }: Flow): FlowRu
   };
 }
 
-/** Where one address is one machine: on a bridge, whatever the networks on it are called. */
-const bridgeOf = ({ networkSpec }: Member): string => networkSpec.wiring.bridge;
+/** Where one address is one machine: on a bridge, or wherever the host routes, whatever the networks on it are called. */
+const bridgeOf = ({ networkSpec }: Member): string => wireOf(networkSpec.wiring);
 
 /** The end that a NIC is when it speaks with one of its addresses. */
 export function nicEnd(members: Members, nic: Member, address: IpAddress): FlowEnd {

@@ -2,6 +2,7 @@
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { Guest, NetworkSpec, NicIdentity, NicSpec, Resource } from "../model/resources.ts";
+import { wiringText } from "../model/wiring.ts";
 import { differences, toJson } from "./json.ts";
 import { ruleText } from "./policy-words.ts";
 
@@ -66,7 +67,7 @@ function createdText(resource: Exclude<Resource, { kind: "guest" }>): string {
   switch (resource.kind) {
     case "network": {
       const { prefix4, gateway4, wiring } = resource.spec;
-      return `create ${prefix4} with gateway ${gateway4} on bridge ${wiring.bridge}`;
+      return `create ${prefix4} with gateway ${gateway4} ${wiringText(wiring)}`;
     }
     case "group": {
       const { ingress, egress } = resource.spec;

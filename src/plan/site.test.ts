@@ -630,7 +630,7 @@ function assertSound(site: Site): void {
   expect(Object.fromEntries(stored), "claims and NICs are the same").toEqual(Object.fromEntries(claims));
   const onWire = [...held.guests.values()].flatMap(({ nics }) =>
     nics.flatMap(({ network, addresses4 }) =>
-      addresses4.map((address) => `${held.networks.get(network)?.wiring.bridge} ${address}`),
+      addresses4.map((address) => `${JSON.stringify(held.networks.get(network)?.wiring)} ${address}`),
     ),
   );
   expect(new Set(onWire).size, "one address is one machine on a bridge").toBe(onWire.length);

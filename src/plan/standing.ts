@@ -3,10 +3,18 @@
  * A memory, never a proof: whatever might have changed behind it (an event, the timer, a start, a refusal) has everything read instead.
  */
 import type { NftChange, SetRef } from "../kernel/nft.ts";
+import { ipBlockText } from "../model/ip-block.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { PlacedElement } from "../ruleset/element-bytes.ts";
 import { type NetworkFacts, networkElements, portElements } from "../ruleset/elements.ts";
-import { type JudgedBridge, judgedBridgeElements, policyElements } from "../ruleset/policy-elements.ts";
+import {
+  type ClassMember,
+  type JudgedBridge,
+  judgedBridgeElements,
+  type PolicyFacts,
+  policyElements,
+} from "../ruleset/policy-elements.ts";
+import { onLinkElements } from "../ruleset/way-elements.ts";
 import { bySet, type HostWish, judgedBridges, type PortWish, setChanges, setText } from "./host.ts";
 
 export interface Standing {
@@ -110,7 +118,22 @@ function networkChanges(table: string, standing: Standing, { networks }: HostWis
       const facts = from.get(number);
       return facts === undefined ? [] : networkElements(facts);
     });
-  return difference(table, all(standing.networks), all(wanted));
+  if (changed.length === 0) return [];
+  return [
+    ...difference(table, all(standing.networks), all(wanted)),
+    // Of networks that meet one stands for all.
+    ...difference(table, onLinkElements([...standing.networks.values()]), onLinkElements(networks)),
+  ];
+}
+
+/** Without the members that are the same in both: they are nearly all, and there are as many as addresses in the site. */
+function apart(before: PolicyFacts, after: PolicyFacts): readonly [PolicyFacts, PolicyFacts] {
+  const text = ({ what, policyClass }: ClassMember): string => `${ipBlockText(what)}=${policyClass}`;
+  const rest = (one: PolicyFacts, other: PolicyFacts): PolicyFacts => {
+    const known = new Set(other.members.map(text));
+    return { ...one, members: one.members.filter((member) => !known.has(text(member))) };
+  };
+  return [rest(before, after), rest(after, before)];
 }
 
 function policyChanges(table: string, standing: Standing, wish: HostWish): NftChange[] {
@@ -118,6 +141,7 @@ function policyChanges(table: string, standing: Standing, wish: HostWish): NftCh
   const all = (bridges: readonly JudgedBridge[]): readonly PlacedElement[] => bridges.flatMap(judgedBridgeElements);
   const bridges = difference(table, all(standing.bridges), all(judgedBridges(wish)));
   if (facts === standing.policy.facts) return bridges;
-  const rules = difference(table, policyElements(families, standing.policy.facts), policyElements(families, facts));
+  const [was, is] = apart(standing.policy.facts, facts);
+  const rules = difference(table, policyElements(families, was), policyElements(families, is));
   return [...bridges, ...rules];
 }

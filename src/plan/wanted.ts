@@ -5,6 +5,7 @@ import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { GuestSpec, NetworkSpec, Resource } from "../model/resources.ts";
+import { wireOf } from "../model/wiring.ts";
 import { type Claim, type Claims, createClaims } from "./claims.ts";
 
 /** What is held of networks and groups, and who holds which address and MAC. */
@@ -28,7 +29,7 @@ export interface WantedSite {
   readonly macs: Claims;
   /** MACs that only a gateway may have, and the network that says so. */
   readonly gatewayMacs: ReadonlyMap<MacAddress, ObjectName>;
-  /** Other networks on the same bridge whose prefix meets this one's: there one address is one machine, whatever the network's name. */
+  /** Other networks on the same wire whose prefix meets this one's: there one address is one machine, whatever the network's name. */
   siblings(network: ObjectName): readonly NamedNetwork[];
 }
 
@@ -50,7 +51,7 @@ function siblingsOf(networks: ReadonlyMap<ObjectName, NetworkSpec>, name: Object
   const own = networks.get(name);
   if (own === undefined) return [];
   return [...networks]
-    .filter(([other, spec]) => other !== name && spec.wiring.bridge === own.wiring.bridge)
+    .filter(([other, spec]) => other !== name && wireOf(spec.wiring) === wireOf(own.wiring))
     .filter(([, spec]) => prefixesMeet(spec.prefix4, own.prefix4))
     .map(([other, spec]) => ({ name: other, spec }));
 }

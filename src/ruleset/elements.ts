@@ -1,7 +1,14 @@
 /** Bindings and networks as set elements: the bytes the kernel compares, nothing else. */
 import { isIpv6 } from "../model/ip-block.ts";
-import { type Ipv4Address, type Ipv4Prefix, ipv4FromNumber, ipv4ToBytes, prefix4Bounds } from "../model/ipv4.ts";
-import { type Ipv6Address, ipv6ToBytes, isLinkLocal6, prefix6Bounds } from "../model/ipv6.ts";
+import {
+  type Ipv4Address,
+  type Ipv4Prefix,
+  ipv4FromNumber,
+  ipv4ToBytes,
+  prefix4Bounds,
+  prefix4Contains,
+} from "../model/ipv4.ts";
+import { type Ipv6Address, type Ipv6Prefix, ipv6ToBytes, isLinkLocal6, prefix6Bounds } from "../model/ipv6.ts";
 import { type MacAddress, macToBytes } from "../model/mac.ts";
 import { unreachable } from "../model/never.ts";
 import type { Rates } from "../model/rates.ts";
@@ -32,6 +39,8 @@ export interface PortBinding {
   readonly unchecked: readonly Uncheckable[];
   readonly observed: boolean;
   readonly rates: Rates;
+  /** Of a routed port the ifindex of its network's uplink. */
+  readonly uplink?: number;
   /** Present when its flows must be judged. */
   readonly policy?: Pick<PortPolicy, "families" | "connections">;
 }
@@ -45,8 +54,10 @@ export interface NetworkFacts {
   readonly gatewayMac?: MacAddress;
   readonly hostServices: readonly HostService[];
   readonly multicast: readonly (Ipv4Address | Ipv6Address)[];
-  /** Address and MAC of every guest of the network: nobody else may announce these. */
+  /** Address and MAC of every guest of the network: nobody else may announce these. On a routed port all are where the host is. */
   readonly members: readonly Source[];
+  /** The host routes for its guests, and answers for every IPv6 address but the asker's own. */
+  readonly routed?: { readonly prefix6?: Ipv6Prefix };
 }
 
 /** Families whose birth tables must let an armed port pass. */
@@ -144,7 +155,9 @@ export function portElements(binding: PortBinding): readonly PlacedElement[] {
   }
   for (const source of binding.sources) {
     placeSource(place, ifindex, source);
-    if (source.shared !== true && !binding.observed) placeAnswer(place, network, source.what);
+    // Of a routed port the host itself answers, as the router.
+    if (source.shared !== true && !binding.observed && binding.uplink === undefined)
+      placeAnswer(place, network, source.what);
   }
   placeShares(place, port, rates);
   if (binding.roles.includes("dhcp-server")) place("dhcp_servers", port);
@@ -155,8 +168,17 @@ export function portElements(binding: PortBinding): readonly PlacedElement[] {
   for (const family of armedFamilies) elements.push({ family, set: "armed", key: port });
   if (binding.observed || binding.unchecked.includes("host"))
     elements.push({ family: "bridge", set: "host_open", key: port });
+  if (binding.uplink !== undefined) elements.push(...wayElements(port, hostU32(binding.uplink)));
   if (binding.policy !== undefined) elements.push(...portPolicyElements(policyOf(binding, binding.policy)));
   return once(elements);
+}
+
+function wayElements(port: Uint8Array, uplink: Uint8Array): readonly PlacedElement[] {
+  const keys = [concatKey(port, uplink), concatKey(uplink, port)];
+  return [
+    { family: "inet", set: "routed", key: port },
+    ...keys.map((key): PlacedElement => ({ family: "inet", set: "ways", key })),
+  ];
 }
 
 function policyOf(
@@ -226,6 +248,11 @@ export function networkElements(facts: NetworkFacts): readonly PlacedElement[] {
   const { place, elements } = collector();
   const [first, last] = bounds4(facts.prefix4);
   place("prefix4", concatKey(wide, first), { keyEnd: concatKey(wide, last) });
+  // On a routed port the gateway may be outside the prefix, and a guest must be able to ask for it.
+  const gateway = ipv4ToBytes(facts.gateway4);
+  if (!prefix4Contains(facts.prefix4, facts.gateway4))
+    place("prefix4", concatKey(wide, gateway), { keyEnd: concatKey(wide, gateway) });
+  if (facts.routed?.prefix6 !== undefined) place("answers_all6", mark);
   placeGateway(place, mark, facts);
   for (const member of facts.members) placeTrue(place, mark, member);
   placeServices(place, mark, facts.hostServices);

@@ -128,6 +128,12 @@ export const fromNd: readonly Chain[] = [
         [{ kind: "log", group: logGroups.neighbours }],
         drop,
       ),
+      clean(accept, OWN_TARGET),
+      rule(
+        [is("icmp6Type", 135), ...SOLICITED_NODE, ND_OPTION, inSet("suppress", "mark"), inSet("answers_all6", "mark")],
+        [{ kind: "log", group: logGroups.neighbours }],
+        drop,
+      ),
       clean(accept),
     ],
   },

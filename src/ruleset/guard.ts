@@ -56,6 +56,8 @@ const networks: readonly SetSpec[] = [
   { name: "host_echo", key: ["mark"], size: PORTS, use: "static" },
   { name: "answers4", key: ["mark", "arpTargetIp"], size: 8 * PORTS, use: "static" },
   { name: "answers6", key: ["mark", "ndTarget"], size: 8 * PORTS, use: "static" },
+  // Routed networks: whoever is asked for is reached by the host.
+  { name: "answers_all6", key: ["mark"], size: PORTS, use: "static" },
   { name: "suppress", key: ["mark"], size: PORTS, use: "beats" },
 ];
 

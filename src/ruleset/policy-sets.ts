@@ -70,9 +70,10 @@ const flowSets: readonly SetSpec[] = [
   { name: "log_policy", key: ["mark"], size: 2 * PORTS, use: "buckets" },
 ];
 
+/** A stateful routed port stands here like a bridge of its own: what comes in by it is for the port's MAC, and what is routed to it leaves by its name. */
 const bridgeSets = (family: PolicyFamily): readonly SetSpec[] => [
-  { name: "bridges", key: [deviceOf(family)], size: 1024, use: "static" },
-  { name: "bridge_macs", key: [deviceOf(family), "destinationMac"], size: 1024, use: "static" },
+  { name: "bridges", key: [deviceOf(family)], size: PORTS, use: "static" },
+  { name: "bridge_macs", key: [deviceOf(family), "destinationMac"], size: PORTS, use: "static" },
 ];
 
 export const policySets = (family: PolicyFamily): readonly SetSpec[] => [

@@ -6,6 +6,7 @@ import { guardTable } from "./guard.ts";
 import { gateChains, policyChains } from "./policy.ts";
 import { gateSets, type PolicyFamily, policySets } from "./policy-sets.ts";
 import { renderTables } from "./render.ts";
+import { wayChains, waySets } from "./ways.ts";
 
 export interface Skeleton {
   /** Same in every family. Ends in a digest of the rules, so that another version of them is another table. */
@@ -33,11 +34,22 @@ function digest(text: string): string {
 function withPolicy(table: Table, families: readonly PolicyFamily[]): Table {
   const { family, sets, chains } = table;
   const gate = family === "bridge" && families.length > 0;
+  const ways = family === "inet";
   const judges = families.find((one) => one === family);
   return {
     family,
-    sets: [...sets, ...(judges === undefined ? [] : policySets(judges)), ...(gate ? gateSets : [])],
-    chains: [...(judges === undefined ? [] : policyChains(judges)), ...(gate ? gateChains : []), ...chains],
+    sets: [
+      ...sets,
+      ...(judges === undefined ? [] : policySets(judges)),
+      ...(gate ? gateSets : []),
+      ...(ways ? waySets : []),
+    ],
+    chains: [
+      ...(judges === undefined ? [] : policyChains(judges)),
+      ...(gate ? gateChains : []),
+      ...(ways ? wayChains : []),
+      ...chains,
+    ],
   };
 }
 

@@ -33,6 +33,7 @@ import {
   type NicIdentity,
   type NicSpec,
   roles,
+  routedGives,
   uncheckable,
   type Wiring,
 } from "../model/resources.ts";
@@ -93,6 +94,11 @@ const wiring = variants<Wiring>({
     kind: oneOf("bridged"),
     bridge: interfaceName,
     uplink: optional(interfaceName),
+  }),
+  routed: fields<Extract<Wiring, { readonly kind: "routed" }>>({
+    kind: oneOf("routed"),
+    uplink: interfaceName,
+    gives: oneOf(...routedGives),
   }),
 });
 const addressing = variants<Addressing>({

@@ -105,6 +105,24 @@ describe.each([
     world.links.close();
   });
 
+  test("an interface takes another MAC, up or down, and tells it", async () => {
+    const world = open();
+    world.add("vif8.0");
+    const { ifindex } = get(world, "vif8.0");
+    const events: LinkEvent[] = [];
+    const watch = world.links.watch((event) => events.push(event));
+    for (const up of [false, true]) {
+      world.links.setUp(ifindex, up);
+      world.links.setMac(ifindex, up ? other : mac);
+      expect(get(world, "vif8.0")).toMatchObject({ mac: up ? other : mac, up });
+    }
+    await expect.poll(() => events.some((event) => event.kind === "changed" && event.link.mac === other)).toBe(true);
+    watch.close();
+    world.remove("vif8.0");
+    expect(() => world.links.setMac(ifindex, mac)).toThrow(GuardError);
+    world.links.close();
+  });
+
   test("a bridge port takes its flags and its one static entry, twice the same", () => {
     const world = open();
     const flags: BridgePortFlags = {

@@ -10,6 +10,8 @@ import { probeCapabilities } from "../../src/kernel/capabilities.ts";
 import { openFrames } from "../../src/kernel/frames-netlink.ts";
 import { openLinks } from "../../src/kernel/links-netlink.ts";
 import { openNft } from "../../src/kernel/nft-netlink.ts";
+import { openRoutes } from "../../src/kernel/routes-netlink.ts";
+import { openSysctls } from "../../src/kernel/sysctls.ts";
 import { checksum, ethernet, ip4, join, macOf, patched, u16, u32, udp } from "../../src/lab/forge.ts";
 import { ip6, syn, tcp6, udp6 } from "../../src/lab/forge6.ts";
 import { patience } from "../../src/lab/patience.ts";
@@ -78,6 +80,7 @@ const arrived = (): ReadonlySet<number> =>
 const enforcer = createEnforcer(
   nft,
   links,
+  { routes: openRoutes(), sysctls: openSysctls() },
   buildSkeleton([parsePortPrefix("vif") ?? raise("vif")], familiesOf(policyShapeOf(await probeCapabilities()))),
 );
 await enforcer.ensureSkeleton();

@@ -5,15 +5,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, connect } from "../../src/api/client.ts";
 import { builtFile } from "../../src/lab/built.ts";
 import type { Running } from "../../src/lab/exec.ts";
-import { attachGuest, isAnswering, startAgent, sumCounts } from "../../src/lab/guarded.ts";
+import { attachGuest, isAnswering, startAgent, sumCounts, wiringLines } from "../../src/lab/guarded.ts";
 import { patience } from "../../src/lab/patience.ts";
 import { addressGuest6, bridgeUnguarded, type Lab, raiseLab } from "../../src/lab/raise.ts";
 import type { LabAgent } from "../../src/lab/state.ts";
-import { type Box, GATEWAY6, type GuestBox, type Topology } from "../../src/lab/topology.ts";
+import type { Box, GuestBox, Topology } from "../../src/lab/topology.ts";
 import type { Direction, Reason } from "../../src/model/reasons.ts";
 
 /** What a test adds to the plain site, in the words of a site file. */
 export interface SiteExtras {
+  /** What guests of a routed network are given. */
+  readonly gives?: "address" | "prefix";
   /** Lines of the network's spec. */
   readonly network?: readonly string[];
   /** Groups as documents of their own, in place of the one that lets everything in, which every NIC carries that names none. */
@@ -40,8 +42,7 @@ export function siteText(topology: Topology, extras: SiteExtras = {}): string {
     `  prefix4: ${prefix4}`,
     `  gateway4: ${gateway.address}`,
     `  prefix6: ${prefix6}`,
-    `  gateway6: ${GATEWAY6}`,
-    "  wiring: { kind: bridged, bridge: br0, uplink: eth0 }",
+    ...wiringLines(topology, extras.gives),
     "  addressing: { kind: managed, macScheme: ip }",
     ...(extras.groups === undefined ? ["  groups: [open]"] : []),
     ...(extras.network ?? []).map((line) => `  ${line}`),

@@ -132,6 +132,15 @@ const status: StatusView = {
   portPrefixes: ["vif"],
   ports: [port],
   unbound: ["vif9.0"],
+  settings: [
+    {
+      device: "eth0",
+      setting: "net/ipv4/conf/eth0/forwarding",
+      value: 1,
+      was: 0,
+      why: "what comes in here is routed on",
+    },
+  ],
   kernel: {
     release: "6.1",
     nft: "nftables v1.0.6",

@@ -19,6 +19,14 @@ async function nicOf(input: Input): Promise<"veth" | "tap"> {
   return nic;
 }
 
+async function wiringOf(input: Input): Promise<"bridged" | "routed"> {
+  const { labWirings } = await import("../../lab/topology.ts");
+  const wiring = labWirings.find((kind) => kind === input.option("wiring"));
+  if (wiring === undefined)
+    throw new GuardError("USAGE", `--wiring '${input.option("wiring")}' is neither bridged nor routed`);
+  return wiring;
+}
+
 const upCommand: Command = {
   name: "lab up",
   summary: "raise a LAN with a gateway, a neighbour, a host and guests in network namespaces",
@@ -29,14 +37,16 @@ const upCommand: Command = {
     ...nameOption,
     ...nicOption,
     guests: { type: "string", value: "N", default: "2", text: "how many guests" },
+    wiring: { type: "string", value: "KIND", default: "bridged", text: "how guests reach the LAN: bridged or routed" },
     "no-agent": { type: "boolean", text: "raise the boxes only" },
   },
-  examples: ["vifguard lab up", "vifguard lab up --name two --guests 4"],
+  examples: ["vifguard lab up", "vifguard lab up --name two --guests 4", "vifguard lab up --wiring routed"],
   run: async (input, io) => {
     const { labUp } = await import("../../lab/play.ts");
     const guests = Number(input.option("guests"));
     const name = input.option("name") ?? "demo";
-    await labUp({ name, guests, nic: await nicOf(input), agent: !input.flag("no-agent") }, printTo(io));
+    const options = { name, guests, nic: await nicOf(input), wiring: await wiringOf(input) };
+    await labUp({ ...options, agent: !input.flag("no-agent") }, printTo(io));
     io.out(
       `try: vifguard lab shell guest1 --name ${name}; vifguard lab attack --name ${name}; vifguard lab down --name ${name}\n`,
     );

@@ -88,7 +88,7 @@ function capabilityLines(all: StatusView["kernel"]["capabilities"]): Readonly<Re
 }
 
 function statusText(status: StatusView): string {
-  const { conditions, ports, unbound, portPrefixes, kernel, store, host, version, startedAt } = status;
+  const { conditions, ports, unbound, settings, portPrefixes, kernel, store, host, version, startedAt } = status;
   const conditionLines = conditions.map(
     ({ severity, code, text, since }) =>
       `${severity.toUpperCase()} ${code}: ${clean(text)} (for ${span(Date.now() - since)})\n`,
@@ -105,6 +105,7 @@ function statusText(status: StatusView): string {
     store: `${store.kind}, revision ${store.revision}`,
     "closed by name": portPrefixes.map((prefix) => `${prefix}*`),
     unbound,
+    "settings changed": settings.map(({ setting, value, was, why }) => `${setting} ${was} to ${value}: ${clean(why)}`),
   };
   return [
     ...(conditionLines.length === 0 ? ["healthy\n"] : conditionLines),

@@ -1,0 +1,36 @@
+/** What the kinds of wiring have in common, and what a routed port looks like to its guest: the same on every port of every host, so that a guest may move. */
+import { type Ipv4Address, parseIpv4 } from "./ipv4.ts";
+import { type Ipv6Address, parseIpv6 } from "./ipv6.ts";
+import { type MacAddress, macFromBytes } from "./mac.ts";
+import { unreachable } from "./never.ts";
+import type { Wiring } from "./resources.ts";
+
+function known<T>(text: string, parse: (text: string) => T | undefined): T {
+  const value = parse(text);
+  if (value === undefined) throw new TypeError(`not an address: ${text}`);
+  return value;
+}
+
+/** Of every routed port. Locally administered, and outside the FE:00 space of the `ip` scheme. */
+export const HOST_PORT_MAC: MacAddress = macFromBytes(Uint8Array.of(0xfe, 0xff, 0xff, 0xff, 0xff, 0xfe));
+/** In the part of 169.254/16 that nobody may choose by itself (RFC 3927 section 2.1), so no machine of a link has it by chance. */
+export const PORT_GATEWAY4: Ipv4Address = known("169.254.0.1", parseIpv4);
+export const PORT_GATEWAY6: Ipv6Address = known("fe80::1", parseIpv6);
+
+/** Networks of one wire share its addresses: there one address is one machine, whatever the network's name. */
+export function wireOf(wiring: Wiring): string {
+  switch (wiring.kind) {
+    case "bridged":
+      return `bridge ${wiring.bridge}`;
+    case "routed":
+      // One routing table for all of them.
+      return "the host's routes";
+    default:
+      return unreachable(wiring);
+  }
+}
+
+/** As sentences have it. */
+export function wiringText(wiring: Wiring): string {
+  return wiring.kind === "bridged" ? `on bridge ${wiring.bridge}` : `routed by uplink ${wiring.uplink}`;
+}

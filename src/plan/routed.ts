@@ -1,0 +1,172 @@
+/** What a routed port needs of the host besides its rules: routes to its addresses, its gateway on the port, what the uplink answers for, and settings of both interfaces. */
+import type { Link } from "../kernel/links.ts";
+import type { RouteItem } from "../kernel/routes.ts";
+import { GuardError } from "../model/errors.ts";
+import { type Ipv4Address, ipv4FromNumber, ipv4ToBytes, prefix4Bounds } from "../model/ipv4.ts";
+import { type Ipv6Address, ipv6ToBytes, isLinkLocal6, linkLocalOf, prefix6Bounds } from "../model/ipv6.ts";
+import type { InterfaceName, ObjectName } from "../model/names.ts";
+import { unreachable } from "../model/never.ts";
+import type { NetworkSpec, Wiring } from "../model/resources.ts";
+import type { Setting, SettingName } from "../model/settings.ts";
+import { HOST_PORT_MAC, PORT_GATEWAY4, PORT_GATEWAY6 } from "../model/wiring.ts";
+import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
+
+export interface RoutedWish {
+  readonly uplink: Pick<Link, "ifindex" | "mac"> & { readonly name: InterfaceName };
+  /** Of the port and of its uplink, in the order in which they are made. */
+  readonly items: readonly RouteItem[];
+  readonly settings: readonly Setting[];
+  /** What the LAN is told when the port opens. */
+  readonly announced: readonly (Ipv4Address | Ipv6Address)[];
+}
+
+type Routed = Extract<Wiring, { readonly kind: "routed" }>;
+
+/** To the guests of a routed network everybody is where the host's port is. */
+export function routedFacts(spec: NetworkSpec, { gives }: Routed, facts: NetworkFacts): NetworkFacts {
+  return {
+    ...facts,
+    gateway4: gives === "address" ? PORT_GATEWAY4 : spec.gateway4,
+    gatewayMac: HOST_PORT_MAC,
+    ...(spec.prefix6 === undefined ? { routed: {} } : { gateway6: PORT_GATEWAY6, routed: { prefix6: spec.prefix6 } }),
+  };
+}
+
+/** As the members of a routed network are seen by each other. */
+export function routedSource(source: Source): Source {
+  return { ...source, mac: HOST_PORT_MAC };
+}
+
+/** @throws UPLINK_MISSING */
+export function uplinkOf(
+  { uplink }: Routed,
+  network: ObjectName,
+  byName: (name: InterfaceName) => Link | undefined,
+): RoutedWish["uplink"] {
+  const link = byName(uplink);
+  if (link !== undefined) return { ifindex: link.ifindex, mac: link.mac, name: uplink };
+  throw new GuardError("UPLINK_MISSING", `uplink '${uplink}' of network '${network}' does not exist`, {
+    fields: { uplink, network },
+  });
+}
+
+function* sourceItems({ what }: Source, { ifindex, mac, sources }: PortBinding, uplink: number): Iterable<RouteItem> {
+  switch (what.kind) {
+    case "address4":
+    case "address6": {
+      const address = what.kind === "address4" ? ipv4ToBytes(what.address) : ipv6ToBytes(what.address);
+      yield { kind: "neighbour", ifindex, address, mac };
+      // Of the link itself: nobody routes to it.
+      if (what.kind === "address6" && isLinkLocal6(what.address)) return;
+      yield { kind: "route", ifindex, address, length: address.length * 8 };
+      yield { kind: "proxy", ifindex: uplink, address };
+      return;
+    }
+    // What is behind the guest is reached by it, and is for routers to know: a proxy entry is of one address.
+    case "prefix4": {
+      const { first, length } = prefix4Bounds(what.prefix);
+      const via = sources.find(({ what: own }) => own.kind === "address4")?.what;
+      if (via?.kind === "address4")
+        yield {
+          kind: "route",
+          ifindex,
+          address: ipv4ToBytes(ipv4FromNumber(first)),
+          length,
+          via: ipv4ToBytes(via.address),
+        };
+      return;
+    }
+    case "prefix6": {
+      const { first, length } = prefix6Bounds(what.prefix);
+      yield { kind: "route", ifindex, address: first, length, via: ipv6ToBytes(linkLocalOf(mac)) };
+      return;
+    }
+    default:
+      unreachable(what);
+  }
+}
+
+/** The kernel makes them in this order: a route wants its address, a next hop its neighbour. */
+const ORDER: readonly RouteItem["kind"][] = ["address", "neighbour", "route", "proxy"];
+const isVia = (item: RouteItem): boolean => item.kind === "route" && item.via !== undefined;
+const rank = (item: RouteItem): number => 2 * ORDER.indexOf(item.kind) + Number(isVia(item));
+
+function routedItems(binding: PortBinding, uplink: number, hasIp6: boolean): readonly RouteItem[] {
+  const { ifindex } = binding;
+  const items: RouteItem[] = [{ kind: "address", ifindex, address: ipv4ToBytes(PORT_GATEWAY4), length: 32 }];
+  if (hasIp6) items.push({ kind: "address", ifindex, address: ipv6ToBytes(PORT_GATEWAY6), length: 64 });
+  for (const source of binding.sources) items.push(...sourceItems(source, binding, uplink));
+  return items.sort((a, b) => rank(a) - rank(b));
+}
+
+type Values = readonly (readonly [SettingName, number])[];
+
+const PORT4: Values = [
+  ["sourceCheck4", 1],
+  ["redirectsIn4", 0],
+  ["redirectsOut4", 0],
+  ["forwarding4", 1],
+];
+const PORT6: Values = [
+  ["naming6", 1],
+  ["duplicates6", 0],
+  ["advertisements6", 0],
+  ["redirectsIn6", 0],
+  ["off6", 0],
+  ["forwarding6", 1],
+];
+const EVERY_ARP: Values = [
+  ["proxyDelay4", 0],
+  ["proxy4", 1],
+];
+const UPLINK4: Values = [
+  ["proxyDelay4", 0],
+  ["forwarding4", 1],
+];
+const UPLINK6: Values = [
+  ["proxyDelay6", 0],
+  ["proxy6", 1],
+  ["router6", 1],
+  ["forwarding6", 1],
+];
+
+function routedSettings(
+  port: Pick<Setting, "ifindex" | "device">,
+  uplink: Pick<Setting, "ifindex" | "device">,
+  gives: Routed["gives"],
+  hasIp6: boolean,
+): readonly Setting[] {
+  const on = (place: Pick<Setting, "ifindex" | "device">, values: Values): Setting[] =>
+    values.map(([name, value]) => ({ ...place, name, value }));
+  return [
+    ...on(port, PORT4),
+    ...on(port, gives === "prefix" ? EVERY_ARP : [["proxy4", 0]]),
+    ...on(port, hasIp6 ? PORT6 : [["off6", 1]]),
+    ...on(uplink, UPLINK4),
+    // A router hears router advertisements only with 2 (ip-sysctl, accept_ra): a host that learns its routes so must go on. Before it becomes one.
+    ...(hasIp6 ? [{ ...uplink, name: "advertisements6", value: 2, insteadOf: 1 } as const] : []),
+    ...on(uplink, hasIp6 ? UPLINK6 : []),
+  ];
+}
+
+/** @param port its name */
+export function routedWish(
+  port: InterfaceName,
+  binding: PortBinding,
+  uplink: RoutedWish["uplink"],
+  { gives }: Routed,
+  { prefix6 }: Pick<NetworkSpec, "prefix6">,
+): RoutedWish {
+  const hasIp6 = prefix6 !== undefined;
+  const items = routedItems(binding, uplink.ifindex, hasIp6);
+  const settings = routedSettings(
+    { ifindex: binding.ifindex, device: port },
+    { ifindex: uplink.ifindex, device: uplink.name },
+    gives,
+    hasIp6,
+  );
+  const announced = binding.sources.flatMap(({ what }) =>
+    what.kind === "address4" || (what.kind === "address6" && !isLinkLocal6(what.address)) ? [what.address] : [],
+  );
+  return { uplink, items, settings, announced };
+}

@@ -1,0 +1,276 @@
+/** Routed networks on a memory kernel: what a port brings to the host and takes away again, and that nothing of anybody else is touched. */
+import { expect, test } from "vitest";
+import { type Agent, startAgent } from "../src/agent/agent.ts";
+import { loadSite } from "../src/config/load.ts";
+import { memoryFrames } from "../src/kernel/frames-memory.ts";
+import { memoryLinks } from "../src/kernel/links-memory.ts";
+import { memoryNft } from "../src/kernel/nft-memory.ts";
+import { type RouteItem, routeText } from "../src/kernel/routes.ts";
+import { memoryRoutes } from "../src/kernel/routes-memory.ts";
+import { memorySysctls } from "../src/kernel/sysctls.ts";
+import { type InterfaceName, parseHostId, parseInterfaceName, parsePortPrefix } from "../src/model/names.ts";
+import { type SettingName, settingNames, settingTable } from "../src/model/settings.ts";
+import { HOST_PORT_MAC } from "../src/model/wiring.ts";
+import { buildSkeleton } from "../src/ruleset/skeleton.ts";
+import { memoryStore } from "../src/store/memory.ts";
+
+const clock = { now: () => 1_700_000_000_000 };
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+const site = (more = "", nic = ""): string => `kind: network
+name: lan0
+spec:
+  prefix4: 10.0.0.0/24
+  gateway4: 10.0.0.1
+  range4: [10.0.0.10-10.0.0.12]
+  wiring: { kind: routed, uplink: eth0${more.startsWith(",") ? more : ""} }
+  addressing: { kind: managed, macScheme: ip }
+${more.startsWith(",") ? "" : more}---
+kind: guest
+name: web1
+spec: { nics: [ { network: lan0${nic} } ] }
+---
+kind: guest
+name: web2
+spec: { nics: [ { network: lan0 } ] }
+`;
+
+/** As a kernel makes a new interface. */
+const kernelDefaults: Readonly<Partial<Record<SettingName, number>>> = {
+  redirectsIn4: 1,
+  redirectsOut4: 1,
+  redirectsIn6: 1,
+  proxyDelay4: 80,
+  proxyDelay6: 80,
+  advertisements6: 1,
+  duplicates6: 1,
+};
+
+const nameOf = (text: string): InterfaceName => {
+  const name = parseInterfaceName(text);
+  if (name === undefined) throw new TypeError(text);
+  return name;
+};
+
+async function createHost(text = site()) {
+  const [host, prefix] = [parseHostId("h1"), parsePortPrefix("vif")];
+  if (host === undefined || prefix === undefined) throw new TypeError("names");
+  const [nft, links, routes, sysctls, store] = [
+    memoryNft(),
+    memoryLinks(),
+    memoryRoutes(),
+    memorySysctls(),
+    memoryStore(clock),
+  ];
+  const add = (name: string): number => {
+    for (const setting of settingNames)
+      sysctls.define(settingTable[setting].path(nameOf(name)), kernelDefaults[setting] ?? 0);
+    return links.add(name);
+  };
+  const start = (): Promise<Agent> =>
+    startAgent({
+      nft,
+      links,
+      frames: memoryFrames(),
+      routing: { routes, sysctls },
+      store,
+      clock,
+      log: silent,
+      host,
+      epoch: "boot/1",
+      portPrefixes: [prefix],
+      version: "test",
+      kernel: { release: "test", nft: "test", shape: "port-chains", policy: "bridge-netfilter", capabilities: [] },
+      storeKind: "memory",
+      auditEvery: 3_600_000,
+    });
+  const uplink = add("eth0");
+  let agent = await start();
+  const apply = (wanted: string) => agent.operations.apply(loadSite(wanted, "site"), { dryRun: false });
+  await apply(text);
+  await agent.settled();
+  const { table } = buildSkeleton([prefix], ["inet"]);
+  return {
+    links,
+    routes,
+    sysctls,
+    uplink,
+    add,
+    apply,
+    attach: (port: string, guest: string) => agent.operations.attach({ port, guest }),
+    detach: async (port: string) => {
+      await agent.operations.detach(port);
+      await agent.settled();
+    },
+    status: () => agent.operations.status(),
+    settled: () => agent.settled(),
+    restart: async () => {
+      await agent.stop();
+      agent = await start();
+    },
+    port: (name: string) => links.list().find((link) => link.name === name),
+    held: () => routes.held().map(routeText).sort(),
+    value: (device: string, setting: SettingName) => sysctls.read(settingTable[setting].path(nameOf(device))),
+    elements: (set: string) => nft.elements({ family: "inet", table, set })?.length ?? -1,
+  };
+}
+
+const four = (last: number): Uint8Array => Uint8Array.of(10, 0, 0, last);
+const foreignRoute = (last: number): RouteItem => ({ kind: "route", ifindex: 1, address: four(last), length: 32 });
+
+test("a port brings its route, its neighbour, the gateway and the proxy entry, for exactly its address, and takes them away", async () => {
+  const host = await createHost();
+  const ifindex = host.add("vif1.0");
+  expect((await host.attach("vif1.0", "web1")).state).toBe("applied");
+  expect(host.held()).toEqual([
+    `address ${ifindex} 169.254.0.1/32`,
+    `neighbour ${ifindex} 10.0.0.10 fe:00:0a:00:00:0a`,
+    `proxy ${host.uplink} 10.0.0.10`,
+    `route ${ifindex} 10.0.0.10/32 `,
+  ]);
+  expect(host.port("vif1.0")).toMatchObject({ up: true, master: 0, mac: HOST_PORT_MAC });
+  expect([host.elements("routed"), host.elements("ways")]).toEqual([1, 2]);
+  await host.detach("vif1.0");
+  expect(host.held()).toEqual([]);
+  expect([host.elements("routed"), host.elements("ways"), host.elements("settings")]).toEqual([0, 0, 0]);
+});
+
+test("settings change on the port and its uplink alone, are told with their reason, and go back with the last port", async () => {
+  const host = await createHost();
+  host.add("eth1");
+  for (const name of ["vif1.0", "vif2.0"]) host.add(name);
+  await host.attach("vif1.0", "web1");
+  await host.attach("vif2.0", "web2");
+  expect([host.value("eth0", "forwarding4"), host.value("eth0", "proxyDelay4")]).toEqual([1, 0]);
+  expect([host.value("vif1.0", "sourceCheck4"), host.value("vif1.0", "redirectsOut4")]).toEqual([1, 0]);
+  expect(host.value("vif1.0", "off6"), "the network has no IPv6").toBe(1);
+  expect(host.value("eth0", "off6"), "which is the host's own matter elsewhere").toBe(0);
+  for (const setting of settingNames) expect(host.value("eth1", setting)).toBe(kernelDefaults[setting] ?? 0);
+  const { settings } = await host.status();
+  expect(settings).toContainEqual({
+    device: "eth0",
+    setting: "net/ipv4/conf/eth0/forwarding",
+    value: 1,
+    was: 0,
+    why: settingTable.forwarding4.why,
+  });
+  expect(host.elements("opened"), "eth0, and both ports").toBe(3);
+  await host.detach("vif1.0");
+  expect(host.value("eth0", "forwarding4"), "another port needs it").toBe(1);
+  await host.detach("vif2.0");
+  for (const device of ["eth0", "vif1.0", "vif2.0"])
+    for (const setting of settingNames)
+      expect(host.value(device, setting), `${device} ${setting}`).toBe(kernelDefaults[setting] ?? 0);
+  expect([host.elements("settings"), host.elements("opened")]).toEqual([0, 0]);
+  expect((await host.status()).settings).toEqual([]);
+});
+
+test("what was forwarded before is left as it is, and the uplink then not narrowed", async () => {
+  const host = await createHost();
+  host.sysctls.write("ipv4/conf/eth0/forwarding", 1);
+  host.add("vif1.0");
+  await host.attach("vif1.0", "web1");
+  expect(host.elements("opened"), "the port alone").toBe(1);
+  await host.detach("vif1.0");
+  expect(host.value("eth0", "forwarding4")).toBe(1);
+});
+
+test("an agent with no memory finds what an earlier one changed, keeps what is needed and puts the rest back", async () => {
+  const host = await createHost();
+  for (const name of ["vif1.0", "vif2.0"]) host.add(name);
+  await host.attach("vif1.0", "web1");
+  await host.attach("vif2.0", "web2");
+  const before = host.held();
+  await host.restart();
+  expect(host.held()).toEqual(before);
+  expect((await host.status()).ports.map(({ state }) => state)).toEqual(["applied", "applied"]);
+  await host.detach("vif1.0");
+  await host.detach("vif2.0");
+  expect([host.value("eth0", "forwarding4"), host.value("eth0", "proxyDelay4")]).toEqual([0, 80]);
+  expect(host.held()).toEqual([]);
+});
+
+test("a route of somebody else is not touched: the port stays shut, says so, and heals when the route is gone", async () => {
+  const host = await createHost();
+  host.routes.addForeign(foreignRoute(10));
+  for (const name of ["vif1.0", "vif2.0"]) host.add(name);
+  await expect(host.attach("vif1.0", "web1")).rejects.toMatchObject({ code: "ROUTE_TAKEN" });
+  expect(host.port("vif1.0")?.up).toBe(false);
+  expect(host.held(), "nothing half made").toEqual([]);
+  expect(host.routes.foreign()).toEqual([foreignRoute(10)]);
+  expect((await host.attach("vif2.0", "web2")).state, "control").toBe("applied");
+});
+
+test("what another program takes away is put back", async () => {
+  const host = await createHost();
+  host.add("vif1.0");
+  await host.attach("vif1.0", "web1");
+  const before = host.held();
+  for (const item of host.routes.held()) if (item.kind === "route") host.routes.removeAsOther(item);
+  expect(host.held()).not.toEqual(before);
+  await host.settled();
+  expect(host.held()).toEqual(before);
+});
+
+test("a missing uplink keeps the port shut; it heals when the uplink comes, with another index", async () => {
+  const host = await createHost();
+  host.links.remove(host.uplink);
+  host.add("vif1.0");
+  await expect(host.attach("vif1.0", "web1")).rejects.toMatchObject({ code: "UPLINK_MISSING" });
+  const uplink = host.add("eth0");
+  await host.attach("vif1.0", "web1");
+  expect(host.held()).toContain(`proxy ${uplink} 10.0.0.10`);
+  host.links.remove(uplink);
+  await host.settled();
+  await expect.poll(async () => (await host.status()).ports[0]?.state).toBe("failed");
+  expect(host.port("vif1.0")?.up).toBe(false);
+  const third = host.add("eth0");
+  await expect.poll(() => host.held()).toContain(`proxy ${third} 10.0.0.10`);
+  expect((await host.status()).ports[0]?.state).toBe("applied");
+});
+
+test("IPv6 brings the same, and is refused where this kernel could forward it only for every interface", async () => {
+  const host = await createHost(site("  prefix6: 2001:db8:9::/64\n", ", address6: '2001:db8:9::10'"));
+  const ifindex = host.add("vif1.0");
+  await host.attach("vif1.0", "web1");
+  expect(host.held().filter((text) => text.includes("32.1.13.184"))).toEqual([
+    `neighbour ${ifindex} 32.1.13.184.0.9.0.0.0.0.0.0.0.0.0.16 fe:00:0a:00:00:0a`,
+    `proxy ${host.uplink} 32.1.13.184.0.9.0.0.0.0.0.0.0.0.0.16`,
+    `route ${ifindex} 32.1.13.184.0.9.0.0.0.0.0.0.0.0.0.16/128 `,
+  ]);
+  expect([host.value("eth0", "advertisements6"), host.value("eth0", "router6")]).toEqual([2, 1]);
+  await host.detach("vif1.0");
+  expect(host.value("eth0", "advertisements6")).toBe(1);
+  for (const device of ["eth0", "vif1.0"]) host.sysctls.forget(`ipv6/conf/${device}/force_forwarding`);
+  await expect(host.attach("vif1.0", "web1")).rejects.toMatchObject({ code: "FORWARDING_OFF" });
+  expect(host.port("vif1.0")?.up).toBe(false);
+  host.sysctls.define("ipv6/conf/all/forwarding", 1);
+  expect((await host.attach("vif1.0", "web1")).state, "the operator decided").toBe("applied");
+});
+
+test("with gives: prefix the host answers every ARP of the port; what is behind a guest is reached by it", async () => {
+  const host = await createHost(site(", gives: prefix", ", addresses: [192.0.2.16/28]"));
+  const ifindex = host.add("vif1.0");
+  await host.attach("vif1.0", "web1");
+  expect([host.value("vif1.0", "proxy4"), host.value("eth0", "proxy4")]).toEqual([1, 0]);
+  expect(host.held()).toContain(`route ${ifindex} 192.0.2.16/28 10.0.0.10`);
+  expect(host.held()).not.toContain(`proxy ${host.uplink} 192.0.2.16`);
+});
+
+test("a network that changes its wiring takes its ports along, and leaves nothing of the other behind", async () => {
+  const host = await createHost();
+  const bridge = host.links.add("br0", "bridge");
+  host.add("vif1.0");
+  await host.attach("vif1.0", "web1");
+  await host.apply(site().replace("kind: routed, uplink: eth0", "kind: bridged, bridge: br0"));
+  await host.settled();
+  expect(host.port("vif1.0")).toMatchObject({ up: true, master: bridge });
+  expect(host.held()).toEqual([]);
+  expect([host.value("eth0", "forwarding4"), host.value("vif1.0", "forwarding4"), host.elements("routed")]).toEqual([
+    0, 0, 0,
+  ]);
+  await host.apply(site());
+  await host.settled();
+  expect(host.port("vif1.0")).toMatchObject({ up: true, master: 0, mac: HOST_PORT_MAC });
+  expect([host.held().length, host.value("eth0", "forwarding4"), host.elements("routed")]).toEqual([4, 1, 1]);
+});

@@ -1,0 +1,76 @@
+/** Labs whose hosts route: no bridge, guests behind the guard of one host or of two, addressed as the network gives it. */
+import { type Client, connect } from "../../src/api/client.ts";
+import { attachGuest, startAgent } from "../../src/lab/guarded.ts";
+import { addressGuest6, type Lab, raiseLab } from "../../src/lab/raise.ts";
+import type { LabAgent } from "../../src/lab/state.ts";
+import { type GuestBox, globalOf, type HostBox, type LabOptions, llOf } from "../../src/lab/topology.ts";
+import { PORT_GATEWAY4, PORT_GATEWAY6 } from "../../src/model/wiring.ts";
+import { applyText, type SiteExtras, siteText } from "./guarded-lab.ts";
+
+export interface RoutedLab {
+  readonly lab: Lab;
+  /** Of `host`. */
+  readonly agent: LabAgent;
+  readonly client: Client;
+  readonly guests: readonly GuestBox[];
+  agentAt(host: HostBox): LabAgent;
+}
+
+/** By hand, as DHCP would: its address alone and the port's gateway, or the network's prefix and gateway. */
+export async function addressRouted(lab: Lab, guest: GuestBox, gives: "address" | "prefix"): Promise<void> {
+  const { gateway } = lab.topology;
+  const lines =
+    gives === "address"
+      ? [
+          `address replace ${guest.address}/32 dev eth0`,
+          "link set eth0 up",
+          `route replace ${PORT_GATEWAY4} dev eth0 scope link`,
+          `route replace default via ${PORT_GATEWAY4} dev eth0`,
+        ]
+      : [
+          `address replace ${guest.address}/24 dev eth0`,
+          "link set eth0 up",
+          `route replace default via ${gateway.address} dev eth0`,
+        ];
+  await lab.must(guest.box, ["ip", "-4", "-batch", "-"], { stdin: `${lines.join("\n")}\n` });
+  if (gives === "prefix") return addressGuest6(lab, guest);
+  const six = [
+    "address flush dev eth0",
+    `address add ${llOf(guest)}/64 dev eth0 nodad`,
+    `address add ${globalOf(guest)}/128 dev eth0 nodad`,
+    `route replace default via ${PORT_GATEWAY6} dev eth0`,
+  ];
+  await lab.must(guest.box, ["ip", "-6", "-batch", "-"], { stdin: `${six.join("\n")}\n` });
+}
+
+/** Nothing is left when it fails. Both hosts are told the same site; each has the ports of its own guests. */
+export async function raiseRoutedLab(
+  options: Pick<LabOptions, "name" | "guests" | "hosts">,
+  extras: SiteExtras = {},
+): Promise<RoutedLab> {
+  const lab = await raiseLab({ ...options, nic: "veth", wiring: "routed" });
+  try {
+    const agents = new Map<HostBox, LabAgent>();
+    for (const { box } of lab.topology.hosts) {
+      const agent = await startAgent(lab, [], box);
+      agents.set(box, agent);
+      await applyText({ client: connect(agent.socket) }, siteText(lab.topology, extras));
+    }
+    const agentAt = (host: HostBox): LabAgent => {
+      const agent = agents.get(host);
+      if (agent === undefined) throw new TypeError(`no agent at ${host}`);
+      return agent;
+    };
+    const guests: GuestBox[] = [];
+    for (const guest of lab.topology.guests) {
+      const own = { ...guest, mac: await attachGuest(lab, agentAt(guest.on), guest) };
+      await addressRouted(lab, own, extras.gives ?? "address");
+      guests.push(own);
+    }
+    const agent = agentAt("host");
+    return { lab, agent, client: connect(agent.socket), guests, agentAt };
+  } catch (cause) {
+    await lab.down();
+    throw cause;
+  }
+}
