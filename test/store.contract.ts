@@ -42,7 +42,7 @@ export async function commits(store: Store, transaction: Transaction): Promise<R
 
 async function values(store: Store, prefix = ""): Promise<Record<Key, Json>> {
   const { entries } = await store.read(prefix);
-  return Object.fromEntries([...entries].map(([key, { value }]) => [key, value]).sort());
+  return Object.fromEntries([...entries].map(([key, { value }]) => [key, value]));
 }
 
 export async function codeOf(action: () => unknown): Promise<string> {
@@ -94,7 +94,7 @@ function replay(changes: readonly Change[]): Record<Key, Json> {
     if ("deleted" in change) held.delete(change.key);
     else held.set(change.key, change.value);
   }
-  return Object.fromEntries([...held].sort());
+  return Object.fromEntries(held);
 }
 
 export function storeContract(name: string, open: OpenSubject): void {
