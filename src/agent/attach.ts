@@ -1,13 +1,14 @@
 /** A port is given to a NIC, and taken back. */
+
 import { GuardError } from "../model/errors.ts";
 import { keys } from "../model/keys.ts";
-import { type InterfaceName, parseInterfaceName, parseObjectName } from "../model/names.ts";
+import { type InterfaceName, isGuarded, parseInterfaceName, parseObjectName } from "../model/names.ts";
 import type { Operations, PortView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import { portWish } from "../plan/desired.ts";
 import { address6Of } from "../plan/sources.ts";
 import { type Core, forget, hostView, setPort } from "./core.ts";
-import { isGuarded, type PortState, portView } from "./ports.ts";
+import { type PortState, portView } from "./ports.ts";
 
 type AttachRequest = Parameters<Operations["attach"]>[0];
 

@@ -5,7 +5,7 @@ import { isIpv6 } from "../model/ip-block.ts";
 import { ipv4ToBytes } from "../model/ipv4.ts";
 import { ipv6ToBytes } from "../model/ipv6.ts";
 import { type MacAddress, macFromBytes } from "../model/mac.ts";
-import { type InterfaceName, parseInterfaceName } from "../model/names.ts";
+import { type InterfaceName, isGuarded, parseInterfaceName } from "../model/names.ts";
 import type { ExplainAnswer, ExplainQuestion, ExplanationView } from "../model/operations.ts";
 import { reasonTable } from "../model/reasons.ts";
 import type { Attachment } from "../model/resources.ts";
@@ -28,7 +28,6 @@ import { guardTable } from "../ruleset/guard.ts";
 import type { World } from "../ruleset/judge.ts";
 import { elementsWorld } from "../ruleset/world.ts";
 import type { Core } from "./core.ts";
-import { isGuarded } from "./ports.ts";
 
 const rangeSets = new Set(guardTable.sets.filter(({ use }) => use === "ranges").map(({ name }) => name));
 

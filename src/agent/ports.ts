@@ -2,7 +2,7 @@
 import type { Link } from "../kernel/links.ts";
 import type { GuardError } from "../model/errors.ts";
 import type { ConditionCode } from "../model/health.ts";
-import type { InterfaceName, PortPrefix } from "../model/names.ts";
+import { type InterfaceName, isGuarded, type PortPrefix } from "../model/names.ts";
 import type { PortView } from "../model/operations.ts";
 import type { Attachment, NicIdentity } from "../model/resources.ts";
 import type { PortWish } from "../plan/host.ts";
@@ -73,10 +73,6 @@ export function portView(state: PortState, { identity: nic, addresses6 }: NicVie
     ...(state.error === undefined ? {} : { why: `${state.error.message} (${state.error.code})` }),
     since,
   };
-}
-
-export function isGuarded(name: string, prefixes: readonly PortPrefix[]): boolean {
-  return prefixes.some((prefix) => name.startsWith(prefix));
 }
 
 /** Interfaces with a guarded name and no binding: shut by the birth tables. */

@@ -1,12 +1,11 @@
 /** A kernel that cannot hold the guard: what can be shut is shut, and the agent ends with the reason (I7). */
 import type { Links } from "../kernel/links.ts";
 import type { Nft } from "../kernel/nft.ts";
-import type { PortPrefix } from "../model/names.ts";
+import { isGuarded, type PortPrefix } from "../model/names.ts";
 import { birthTables } from "../ruleset/birth.ts";
 import { renderTables } from "../ruleset/render.ts";
 import { buildSkeleton, tablePrefix } from "../ruleset/skeleton.ts";
 import type { Log } from "./core.ts";
-import { isGuarded } from "./ports.ts";
 
 export interface Shutters {
   readonly nft: Nft;

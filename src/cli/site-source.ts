@@ -1,4 +1,5 @@
 /** Where a command gets the site from: the agent, which knows who every NIC came to be, or files alone. */
+
 import type { Client } from "../api/client.ts";
 import { type ExportedSite, type MacMatters, undecidedMacs } from "../export/site.ts";
 import { GuardError } from "../model/errors.ts";
@@ -7,6 +8,7 @@ import { parseMac } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { ObjectView } from "../model/operations.ts";
 import type { Guest, NetworkSpec, NicIdentity } from "../model/resources.ts";
+import { fieldsOf, listOf, textOf, textsOf } from "../platform/json.ts";
 import { clientFor } from "./agent-client.ts";
 import type { Input, Io, OptionSpec } from "./command.ts";
 import { drawRandom, readSite } from "./site-files.ts";
@@ -21,10 +23,6 @@ function strange(view: ObjectView): GuardError {
   return new GuardError("INTERNAL", `${view.kind} '${view.name}': the agent's answer is not one of this version`);
 }
 
-const isFields = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
-const field = (value: unknown, name: string): unknown => (isFields(value) ? value[name] : undefined);
-const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
-
 type Schemas = typeof import("../config/schema.ts").documentSchemas;
 
 function networkOf(schemas: Schemas, view: ObjectView): readonly [ObjectName, NetworkSpec] {
@@ -34,9 +32,10 @@ function networkOf(schemas: Schemas, view: ObjectView): readonly [ObjectName, Ne
 }
 
 function identitiesOf(view: ObjectView, networks: readonly ObjectName[]): readonly NicIdentity[] {
-  return listOf(field(view.status, "nics")).map((nic, n) => {
-    const mac = parseMac(String(field(nic, "mac")));
-    const addresses4 = listOf(field(nic, "addresses4")).flatMap((address) => parseIpv4(String(address)) ?? []);
+  return listOf(fieldsOf(view.status)["nics"]).map((value, n) => {
+    const nic = fieldsOf(value);
+    const mac = parseMac(textOf(nic["mac"]) ?? "");
+    const addresses4 = textsOf(nic["addresses4"]).flatMap((address) => parseIpv4(address) ?? []);
     const network = networks[n];
     if (mac === undefined || network === undefined) throw strange(view);
     return { network, mac, addresses4 };

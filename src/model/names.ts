@@ -30,3 +30,8 @@ export type PortPrefix = Brand<string, "PortPrefix">;
 export function parsePortPrefix(text: string): PortPrefix | undefined {
   return PREFIX.test(text) ? (text as PortPrefix) : undefined;
 }
+
+/** @param prefixes as an agent says them, or as they were checked */
+export function isGuarded(name: string, prefixes: readonly string[]): boolean {
+  return prefixes.some((prefix) => name.startsWith(prefix));
+}

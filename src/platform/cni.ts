@@ -2,8 +2,10 @@
  * The CNI plugin (specification 1.1). First of a list it makes the veth pair; behind another plugin it guards the pair that is there.
  * What it made is known by the alias of the host's end, so that no file has to survive for DEL and GC.
  */
+
 import type { Client } from "../api/client.ts";
 import { type ErrorCode, GuardError } from "../model/errors.ts";
+import { isGuarded } from "../model/names.ts";
 import type { PortView } from "../model/operations.ts";
 import {
   type Attachment,
@@ -118,7 +120,7 @@ async function addFirst(work: Work, guest: string, netns: string): Promise<Answe
   const { host, config, attachment, client } = work;
   const name = portName(work);
   const { portPrefixes } = await client.status();
-  if (!portPrefixes.some((prefix) => name.startsWith(prefix)))
+  if (!isGuarded(name, portPrefixes))
     return fault(work, cniCodes.config, `portPrefix '${config.portPrefix}' is not guarded: ${portPrefixes.join(", ")}`);
   if ((await findLink(host, attachment.ifname, netns)) !== undefined)
     return fault(work, cniCodes.environment, `CNI_IFNAME '${attachment.ifname}' exists in the container already`);
@@ -283,7 +285,7 @@ async function check(work: Work): Promise<Answer> {
 /** Ready means: the agent answers, and nothing keeps it from attaching. */
 async function status(work: Work): Promise<Answer> {
   const { portPrefixes, conditions } = await work.client.status();
-  if (!portPrefixes.some((prefix) => portName(work).startsWith(prefix)))
+  if (!isGuarded(portName(work), portPrefixes))
     return fault(work, cniCodes.unavailable, `portPrefix '${work.config.portPrefix}' is not guarded by the agent`);
   const stuck = conditions.filter(({ code }) => code === "STORE_FAILED" || code === "RULES_REFUSED");
   return stuck.length === 0 ? undefined : fault(work, cniCodes.unavailable, stuck.map(({ text }) => text).join("; "));

@@ -1,6 +1,8 @@
 /** Taps that stand before their virtual machine: for Firecracker, cloud-hypervisor and whoever else opens a tap by name. */
+
 import type { Client } from "../api/client.ts";
 import { GuardError } from "../model/errors.ts";
+import { isGuarded } from "../model/names.ts";
 import type { PortView } from "../model/operations.ts";
 import type { Host } from "./host.ts";
 import { deleteLink, findLink, ip, type LinkView } from "./links.ts";
@@ -38,7 +40,7 @@ function notAsWished({ name, multiQueue }: TapWish, { kind, tun }: LinkView): st
 /** @throws PORT_TAKEN when something else has the name, PORT_NAME before anything is made */
 export async function createTap({ host, client }: Parts, wish: TapWish): Promise<PortView> {
   const { portPrefixes } = await client.status();
-  if (!portPrefixes.some((prefix) => wish.name.startsWith(prefix)))
+  if (!isGuarded(wish.name, portPrefixes))
     throw new GuardError("PORT_NAME", `"${wish.name}" does not begin with ${portPrefixes.join(", ")}`);
   const present = await findLink(host, wish.name);
   const wrong = present === undefined ? undefined : notAsWished(wish, present);

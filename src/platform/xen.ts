@@ -3,7 +3,7 @@
  * What the backend's keys say is dom-0's word; the frontend's keys are the guest's own and are never read.
  */
 import { GuardError } from "../model/errors.ts";
-import { parseInterfaceName } from "../model/names.ts";
+import { isGuarded, parseInterfaceName } from "../model/names.ts";
 import { detachQuietly, type Hook, strange, wordAt } from "./hook.ts";
 import { findLink, ip, must } from "./links.ts";
 import { nicByMac, nicsOfGuest, type SiteNic } from "./site.ts";
@@ -55,7 +55,7 @@ async function online(hook: Hook, vif: string): Promise<void> {
   const port = await portOf(hook, vif);
   // Before it is renamed: what the agent would refuse must not lose its guarded name.
   const { portPrefixes } = await hook.client.status();
-  if (parseInterfaceName(port) === undefined || !portPrefixes.some((prefix) => port.startsWith(prefix)))
+  if (parseInterfaceName(port) === undefined || !isGuarded(port, portPrefixes))
     throw new GuardError("PORT_NAME", `vifname "${port}" does not begin with ${portPrefixes.join(", ")}`);
   const { guest, nic } = await nicOf(hook);
   await rename(hook, vif, port);

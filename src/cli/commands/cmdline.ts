@@ -1,9 +1,11 @@
 /** For guests without DHCP: their addresses as words of a kernel command line. */
+
 import { type BootKind, bootKinds, cmdlineWords, renderCmdline } from "../../export/cmdline.ts";
 import type { MacMatters } from "../../export/site.ts";
 import { GuardError } from "../../model/errors.ts";
 import { type InterfaceName, parseInterfaceName } from "../../model/names.ts";
 import type { Command, Input } from "../command.ts";
+import { nicNumber } from "../nic-option.ts";
 import { formatOf, show } from "../output.ts";
 import { siteFileOption, sourceOf } from "../site-source.ts";
 
@@ -12,13 +14,6 @@ function bootOf(input: Input): BootKind {
   const kind = bootKinds.find((known) => known === text);
   if (kind !== undefined) return kind;
   throw new GuardError("USAGE", `--for: '${text}' is not one of ${bootKinds.join(", ")}`);
-}
-
-function nicOf(input: Input): number | undefined {
-  const text = input.option("nic");
-  if (text === undefined) return undefined;
-  if (/^\d{1,3}$/.test(text)) return Number(text);
-  throw new GuardError("USAGE", `--nic: '${text}' is not a number counted from 0`);
 }
 
 function nameInGuest(input: Input): InterfaceName | undefined {
@@ -52,7 +47,7 @@ export const exportCmdlineCommand: Command = {
     const kind = bootOf(input);
     const guest = input.option("guest");
     if (guest === undefined) throw new GuardError("USAGE", "--guest is missing");
-    const [nic, name] = [nicOf(input), nameInGuest(input)];
+    const [nic, name] = [nicNumber(input), nameInGuest(input)];
     // An IPv6 address may be made of the MAC; nothing else on the line is.
     const matters: MacMatters = ({ prefix6 }, { address6 }, names) =>
       names.guest === guest && prefix6 !== undefined && address6 === undefined;

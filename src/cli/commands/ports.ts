@@ -1,9 +1,11 @@
 /** Ports: given to guests, taken back, and how they are. */
+
 import { policyShapeCatalogue } from "../../model/capabilities.ts";
 import { GuardError } from "../../model/errors.ts";
 import type { PortView, StatusView } from "../../model/operations.ts";
 import { clientFor } from "../agent-client.ts";
 import type { Command } from "../command.ts";
+import { nicNumber } from "../nic-option.ts";
 import { type Column, clean, formatOf, sections, show, span, table } from "../output.ts";
 
 /** What is not as it should be stands out in capitals. */
@@ -43,13 +45,12 @@ export const attachCommand: Command = {
   run: async (input, io) => {
     const format = formatOf(input);
     const guest = input.option("guest");
-    const nic = input.option("nic");
+    const nic = nicNumber(input);
     if (guest === undefined) throw new GuardError("USAGE", "--guest is missing: whose port is it?");
-    if (nic !== undefined && !/^\d{1,3}$/.test(nic)) throw new GuardError("USAGE", `--nic '${nic}' is not a number`);
     const port = await clientFor(input, io).attach({
       port: input.argument("PORT"),
       guest,
-      ...(nic === undefined ? {} : { nic: Number(nic) }),
+      ...(nic === undefined ? {} : { nic }),
     });
     await show(
       io,

@@ -1,7 +1,9 @@
 /** Taps made before the virtual machine that opens them. */
+
 import { GuardError } from "../../model/errors.ts";
 import { clientFor } from "../agent-client.ts";
 import type { Command } from "../command.ts";
+import { nicNumber } from "../nic-option.ts";
 import { clean, formatOf, show } from "../output.ts";
 
 const createCommand: Command = {
@@ -23,15 +25,14 @@ const createCommand: Command = {
     const { createTap } = await import("../../platform/tap.ts");
     const { openHost } = await import("../../platform/host.ts");
     const guest = input.option("guest");
-    const nic = input.option("nic");
+    const nic = nicNumber(input);
     if (guest === undefined) throw new GuardError("USAGE", "--guest is missing: whose tap is it?");
-    if (nic !== undefined && !/^\d{1,3}$/.test(nic)) throw new GuardError("USAGE", `--nic '${nic}' is not a number`);
     const port = await createTap(
       { host: openHost(), client: clientFor(input, io) },
       {
         name: input.argument("NAME"),
         guest,
-        nic: nic === undefined ? undefined : Number(nic),
+        nic,
         owner: input.option("owner"),
         vnetHdr: input.flag("vnet-hdr"),
         multiQueue: input.flag("multi-queue"),
