@@ -2,6 +2,7 @@
  * The server side of RFC 8415 for a port that has one address: as with IPv4, who asks is known by the port and nothing is chosen.
  * The first association for non-temporary addresses (IA_NA) gets the address, whatever its IAID; every other one learns that there is none.
  */
+import { sameBytes } from "../model/bytes.ts";
 import { type Ipv6Address, ipv6FromBytes, ipv6ToBytes } from "../model/ipv6.ts";
 import {
   dhcp6Codes as codes,
@@ -121,9 +122,6 @@ function whyNot(message: Dhcp6Message, offer: PortOffer6): SilenceReason6 | unde
 function isDuid(bytes: Uint8Array | undefined): boolean {
   return bytes !== undefined && bytes.length >= SHORTEST_DUID && bytes.length <= LONGEST_DUID;
 }
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && a.every((byte, i) => byte === b[i]);
 
 /** Octets before the options inside: IAID, and T1 and T2 where there are any. */
 const associationHead: Readonly<Record<number, number>> = { [codes.iaNa]: 12, [codes.iaTa]: 4, [codes.iaPd]: 12 };

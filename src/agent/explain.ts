@@ -1,9 +1,9 @@
 /** What would become of frames at a port of this host: judged by the rules the kernel holds, with what is read back from it now. */
+
 import type { Nft, SetRef } from "../kernel/nft.ts";
+import { bytesText, sameBytes } from "../model/bytes.ts";
 import { GuardError } from "../model/errors.ts";
-import { isIpv6 } from "../model/ip-block.ts";
-import { ipv4ToBytes } from "../model/ipv4.ts";
-import { ipv6ToBytes } from "../model/ipv6.ts";
+import { ipToBytes, isIpv6 } from "../model/ip-block.ts";
 import { type MacAddress, macFromBytes } from "../model/mac.ts";
 import { type InterfaceName, isGuarded, parseInterfaceName } from "../model/names.ts";
 import type { ExplainAnswer, ExplainQuestion, ExplanationView } from "../model/operations.ts";
@@ -50,7 +50,7 @@ export function kernelWorld(nft: Nft, table: string, isHost: World["isHost"]): W
   }
 
   function findOne(set: string, key: Uint8Array): PlacedElement | undefined {
-    const text = `${set}/${String.fromCharCode(...key)}`;
+    const text = `${set}/${bytesText(key)}`;
     if (!known.has(text)) {
       const [held] = nft.lookup(ref(set), [key]);
       known.set(text, held === undefined ? undefined : { ...held, family: "netdev", set });
@@ -63,9 +63,6 @@ export function kernelWorld(nft: Nft, table: string, isHost: World["isHost"]): W
 
 /** Behind the interface index or network, and the address. */
 const macAt = (key: Uint8Array, offset: number): MacAddress => macFromBytes(key, offset);
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && a.every((byte, n) => byte === b[n]);
 
 /** What the rules have learned, as the kernel has it. */
 function learnedOf(
@@ -82,7 +79,7 @@ function learnedOf(
   return {
     gatewayMac: gatewayMac ?? heard() ?? UNHEARD_GATEWAY,
     neighbour: (address) => {
-      const bytes = isIpv6(address) ? ipv6ToBytes(address) : ipv4ToBytes(address);
+      const bytes = ipToBytes(address);
       const end = 4 + bytes.length;
       const key = held(isIpv6(address) ? "resolved6" : "resolved4").find(
         (candidate) => hostU32At(candidate, 0) === ifindex && sameBytes(candidate.subarray(4, end), bytes),

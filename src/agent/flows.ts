@@ -2,10 +2,12 @@
  * Connections the kernel still knows though they may not be, or nobody is there any more: of revoked rules and detached NICs. That they are cut does not
  * depend on this (every packet is judged); what is left would only take room, and a guest that gets the address later must not inherit it.
  */
+
 import type { Conntrack, Flow } from "../kernel/conntrack.ts";
+import { blockHolds } from "../model/ip-block.ts";
 import type { IpBlock } from "../model/resources.ts";
 import type { HostWish } from "../plan/host.ts";
-import { blockHolds, leftBy, revokedBy } from "../plan/policy-flows.ts";
+import { leftBy, revokedBy } from "../plan/policy-flows.ts";
 
 export interface FlowSweeper {
   /** After rules changed. Returns how many were removed. */

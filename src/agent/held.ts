@@ -1,5 +1,7 @@
 /** Single elements read back, and whether they are as they were asked for. */
+
 import type { Element, HeldElement, Nft, NftChange, SetRef } from "../kernel/nft.ts";
+import { sameBytes } from "../model/bytes.ts";
 import { sameMeaning } from "../plan/host.ts";
 
 /** Sets of ranges are looked up whole: they are small, and a kernel lookup wants a point, not a range. */
@@ -10,10 +12,6 @@ export function heldOf(nft: Nft, ref: SetRef, elements: readonly Element[]): rea
       elements.map(({ key }) => key),
     );
   return (nft.elements(ref) ?? []).filter((held) => elements.some((wanted) => sameKey(wanted, held)));
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 const sameKey = (a: Element, b: Element): boolean =>

@@ -2,9 +2,11 @@
  * ARP and neighbour discovery answered on the port (contract section 2, suppression), and router advertisements for networks with IPv6.
  * The guard keeps a question back only while this host says, again and again, that it is there to answer: an agent that ends leaves nobody unanswered.
  */
+
 import { advertisement, answerNeighbour, RESPONDER_MAC, type RouterOffer } from "../addressing/neighbour-answers.ts";
 import type { Frames, LoggedFrame, OutgoingFrame } from "../kernel/frames.ts";
 import type { Nft } from "../kernel/nft.ts";
+import { sameBytes } from "../model/bytes.ts";
 import { isIpv6 } from "../model/ip-block.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
 import { type Ipv6Address, prefix6Contains } from "../model/ipv6.ts";
@@ -79,9 +81,6 @@ function routerOffer({ prefix6, gateway6, gatewayMac, addressing, wiring }: Netw
   };
 }
 
-const sameBytes = (a: Uint8Array | undefined, b: Uint8Array): boolean =>
-  a !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
-
 export function startNeighbours(parts: NeighbourParts): Neighbours {
   const { frames, nft, table, mirror, ports, facts, failed } = parts;
   /** What was last advertised on each port. */
@@ -124,7 +123,8 @@ export function startNeighbours(parts: NeighbourParts): Neighbours {
   function refresh(state: PortState): void {
     const { ifindex } = state.attachment;
     const bytes = advertisementFor(state);
-    if (bytes === undefined || sameBytes(advertised.get(ifindex), bytes)) return;
+    const before = advertised.get(ifindex);
+    if (bytes === undefined || (before !== undefined && sameBytes(before, bytes))) return;
     advertised.set(ifindex, bytes);
     frames.send([{ ifindex, bytes }]);
   }

@@ -1,5 +1,7 @@
 /** What settings were before vifguard changed them: in the kernel, beside the rules, so that an agent with no memory puts them back; and what those uplinks may not forward. */
+
 import type { Nft, NftChange, SetRef } from "../kernel/nft.ts";
+import { be16 } from "../model/bytes.ts";
 import { type SettingName, settingNames, settingTable } from "../model/settings.ts";
 import { concatKey, hostU32, hostU32At } from "../ruleset/element-bytes.ts";
 import { ETHER_TYPE } from "../ruleset/parts.ts";
@@ -35,7 +37,7 @@ function readNote(key: Uint8Array): SettingNote | undefined {
 function openedKey({ ifindex, name, was }: SettingNote): readonly Uint8Array[] {
   if (was !== 0 || (name !== "forwarding4" && name !== "forwarding6")) return [];
   const type = name === "forwarding4" ? ETHER_TYPE.ip4 : ETHER_TYPE.ip6;
-  return [concatKey(hostU32(ifindex), Uint8Array.of(type >> 8, type & 255))];
+  return [concatKey(hostU32(ifindex), be16(type))];
 }
 
 const textOf = (key: Uint8Array): string => key.join(".");

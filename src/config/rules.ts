@@ -9,16 +9,9 @@ import {
   parsePrefix4,
   prefix4Bounds,
   prefix4Contains,
+  prefix4Meets,
 } from "../model/ipv4.ts";
-import {
-  type Ipv6Prefix,
-  ipv6FromBytes,
-  isLinkLocal6,
-  isMulticast6,
-  parsePrefix6,
-  prefix6Bounds,
-  prefix6Contains,
-} from "../model/ipv6.ts";
+import { isLinkLocal6, isMulticast6, parsePrefix6, prefix6Meets } from "../model/ipv6.ts";
 import { isGroupMac, type MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
@@ -60,15 +53,14 @@ function notAMac(mac: MacAddress): string | undefined {
 
 function* prefixFaults({ prefix4 }: NetworkSpec): Iterable<FieldFault> {
   const field = ["spec", "prefix4"];
-  const { first, last, length } = prefix4Bounds(prefix4);
+  const { length } = prefix4Bounds(prefix4);
   if (length < 8) yield { field, says: `${prefix4} is too large: a network is a /8 or smaller` };
   if (length === 32)
     yield { field, says: `${prefix4} has no room for a gateway and a guest: a network is a /31 or larger` };
   for (const [text, why] of SPECIAL) {
     const special = parsePrefix4(text);
-    if (special === undefined) continue;
-    const bounds = prefix4Bounds(special);
-    if (first <= bounds.last && last >= bounds.first) yield { field, says: `${prefix4} meets ${text}, which ${why}` };
+    if (special !== undefined && prefix4Meets(special, prefix4))
+      yield { field, says: `${prefix4} meets ${text}, which ${why}` };
   }
 }
 
@@ -137,11 +129,6 @@ const SPECIAL6 = [
   ["ff00::/8", "is multicast"],
 ] as const;
 
-function meets6(a: Ipv6Prefix, b: Ipv6Prefix): boolean {
-  const [x, y] = [prefix6Bounds(a), prefix6Bounds(b)];
-  return prefix6Contains(a, ipv6FromBytes(y.first)) || prefix6Contains(b, ipv6FromBytes(x.first));
-}
-
 /** RFC 8200 section 5: guests take no smaller MTU for a link with IPv6. */
 const SMALLEST_MTU6 = 1280;
 
@@ -151,7 +138,7 @@ function* ip6Faults({ prefix6, gateway6, addressing: { mtu } }: NetworkSpec): It
   if (prefix6 !== undefined) {
     for (const [text, why] of SPECIAL6) {
       const special = parsePrefix6(text);
-      if (special !== undefined && meets6(special, prefix6))
+      if (special !== undefined && prefix6Meets(special, prefix6))
         yield { field: ["spec", "prefix6"], says: `${prefix6} meets ${text}, which ${why}` };
     }
     if (prefix6.endsWith("/128")) yield { field: ["spec", "prefix6"], says: `${prefix6} has no room for a guest` };

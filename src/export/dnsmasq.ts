@@ -2,6 +2,7 @@
 
 import { netmask4 } from "../model/ipv4.ts";
 import { prefix6Bounds } from "../model/ipv6.ts";
+import { toHex } from "../packet/hex.ts";
 import {
   interfacesOf,
   networksOf,
@@ -16,7 +17,7 @@ import {
 const SHORTEST_LEASE = 120;
 
 const baseOf = (prefix: string): string => prefix.slice(0, prefix.indexOf("/"));
-const octets = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+const octets = (bytes: Uint8Array): string => toHex(bytes).replace(/..(?=.)/g, "$&:");
 
 type Option = readonly [string, readonly (string | number)[]];
 

@@ -1,4 +1,5 @@
 /** kea-dhcp4.conf and kea-dhcp6.conf of Kea 2.2 and newer: reservations only and no pools, so that there is nothing for anybody else. */
+import { toHex } from "../packet/hex.ts";
 import { stableNumbers } from "../ruleset/element-bytes.ts";
 import { interfacesOf, links6, networksOf, type Reservation, type ServedLink, type ServedNetwork } from "./site.ts";
 
@@ -54,11 +55,9 @@ const times = (leaseSeconds: number): { readonly [name: string]: Value } => ({
   "rebind-timer": Math.floor((leaseSeconds * 7) / 8),
 });
 
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-
 /** By number and as octets: only later versions than 2.2 have a name for option 121. */
 const routesData = (routes: Uint8Array): readonly Value[] =>
-  routes.length === 0 ? [] : [{ code: 121, space: "dhcp4", "csv-format": false, data: hex(routes) }];
+  routes.length === 0 ? [] : [{ code: 121, space: "dhcp4", "csv-format": false, data: toHex(routes) }];
 
 const whose = ({ guest, nic }: Reservation): Value => ({ guest, nic });
 

@@ -1,4 +1,5 @@
 /** Conntrack messages: tuples to bytes and back (linux/netfilter/nfnetlink_conntrack.h). */
+import { be16 } from "../model/bytes.ts";
 import { isIpv6 } from "../model/ip-block.ts";
 import { type Ipv4Address, ipv4FromBytes, ipv4ToBytes } from "../model/ipv4.ts";
 import { type Ipv6Address, ipv6FromBytes, ipv6ToBytes } from "../model/ipv6.ts";
@@ -20,7 +21,6 @@ const ECHO: ReadonlyMap<number, { readonly id: number; readonly type: number; re
 
 /** nfgenmsg. */
 const header = (family: number): Uint8Array => Uint8Array.of(family, 0, 0, 0);
-const be16 = (value: number): Uint8Array => Uint8Array.of(value >> 8, value & 255);
 const readBe16 = (bytes: Uint8Array | undefined): number => ((bytes?.[0] ?? 0) << 8) | (bytes?.[1] ?? 0);
 
 /** A dump of both families. Linux 6.8 and later tell only the zone that is asked for, older ones all of them. */

@@ -58,6 +58,18 @@ export function prefix4Bounds(prefix: Ipv4Prefix): { first: number; last: number
   return { first, last: (first | ~maskOf(length)) >>> 0, length };
 }
 
+/** First and last address as octets. */
+export function prefix4Octets(prefix: Ipv4Prefix): { first: Uint8Array; last: Uint8Array } {
+  const { first, last } = prefix4Bounds(prefix);
+  return { first: ipv4ToBytes(ipv4FromNumber(first)), last: ipv4ToBytes(ipv4FromNumber(last)) };
+}
+
+/** Whether they have an address in common. */
+export function prefix4Meets(a: Ipv4Prefix, b: Ipv4Prefix): boolean {
+  const [x, y] = [prefix4Bounds(a), prefix4Bounds(b)];
+  return x.first <= y.last && y.first <= x.last;
+}
+
 export function netmask4(prefix: Ipv4Prefix): Ipv4Address {
   return ipv4FromNumber(maskOf(prefix4Bounds(prefix).length));
 }

@@ -91,6 +91,12 @@ export function prefix6Contains(prefix: Ipv6Prefix, address: Ipv6Address): boole
   return ipv6ToBytes(address).every((byte, i) => byte >= (first[i] ?? 0) && byte <= (last[i] ?? 0));
 }
 
+/** Whether they have an address in common: then one holds the other's first. */
+export function prefix6Meets(a: Ipv6Prefix, b: Ipv6Prefix): boolean {
+  const [x, y] = [prefix6Bounds(a), prefix6Bounds(b)];
+  return prefix6Contains(a, ipv6FromBytes(y.first)) || prefix6Contains(b, ipv6FromBytes(x.first));
+}
+
 /** Universal bit turned over, ff:fe in the middle (RFC 4291 appendix A); the last 64 bits of the prefix's first address are replaced. */
 export function eui64Address(prefix: Ipv6Prefix, mac: MacAddress): Ipv6Address {
   const { first } = prefix6Bounds(prefix);

@@ -1,4 +1,5 @@
 /** Frames for phrases: headers with true lengths and sums around what a phrase says, and the MAC addresses it leaves out. */
+import { type IpAddress, isIpv6 } from "../model/ip-block.ts";
 import { type Ipv4Address, ipv4ToBytes } from "../model/ipv4.ts";
 import { type Ipv6Address, ipv6ToBytes, isMulticast6, multicastMac6 } from "../model/ipv6.ts";
 import { BROADCAST_MAC, type MacAddress, macFromBytes, macToBytes } from "../model/mac.ts";
@@ -6,7 +7,7 @@ import { checksum, pseudoHeader4 } from "./checksum.ts";
 import { etherTypes } from "./ethernet.ts";
 import { ipProtocols, ipv4Codec } from "./ipv4.ts";
 import { ipv6Codec } from "./ipv6.ts";
-import { type Address, ALL4, isAddress6, type PhraseContext } from "./phrase-words.ts";
+import { ALL4, type PhraseContext } from "./phrase-words.ts";
 import { createWriter } from "./writer.ts";
 
 /** A frame before clauses about MAC addresses and tags. */
@@ -19,8 +20,8 @@ export interface FrameDraft {
 }
 
 export interface Ends {
-  readonly source: Address;
-  readonly destination: Address;
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
 }
 
 const LINK_ONLY = 1;
@@ -39,9 +40,9 @@ function multicastMac4(group: Ipv4Address): MacAddress {
 }
 
 /** Where a stack that knows its neighbours would send a packet for this address. */
-export function macFor(context: PhraseContext, address: Address): MacAddress {
+export function macFor(context: PhraseContext, address: IpAddress): MacAddress {
   const { own, gateway } = context;
-  if (isAddress6(address)) {
+  if (isIpv6(address)) {
     if (isMulticast6(address)) return macFromBytes(multicastMac6(address));
   } else {
     if (address === ALL4) return BROADCAST_MAC;
@@ -53,7 +54,7 @@ export function macFor(context: PhraseContext, address: Address): MacAddress {
 }
 
 /** What a guest sends bears its own MAC even when the address is somebody else's; towards the guest it is the sender's. */
-export function sourceMac(context: PhraseContext, address: Address): MacAddress {
+export function sourceMac(context: PhraseContext, address: IpAddress): MacAddress {
   return context.direction === "from-guest" ? context.own.mac : macFor(context, address);
 }
 
@@ -64,9 +65,9 @@ function pseudoHeader6(source: Ipv6Address, destination: Ipv6Address, protocol: 
 /** Checksum of a transport message over the pseudo header of its family. */
 export function transportSum({ source, destination }: Ends, protocol: number, message: Uint8Array): number {
   const pseudo =
-    isAddress6(source) && isAddress6(destination)
+    isIpv6(source) && isIpv6(destination)
       ? pseudoHeader6(source, destination, protocol, message.length)
-      : !isAddress6(source) && !isAddress6(destination)
+      : !isIpv6(source) && !isIpv6(destination)
         ? pseudoHeader4(source, destination, protocol, message.length)
         : new Uint8Array(0);
   return checksum(pseudo, message);
@@ -139,10 +140,9 @@ export function ipFrame(
 ): FrameDraft {
   const { source, destination } = ends;
   const link = { destination: macFor(context, destination), source: sourceMac(context, source) };
-  if (isAddress6(source) && isAddress6(destination))
+  if (isIpv6(source) && isIpv6(destination))
     return { ...link, type: etherTypes.ipv6, payload: packet6(source, destination, protocol, payload, extras) };
-  if (isAddress6(source) || isAddress6(destination))
-    throw new TypeError(`${source} and ${destination} are of two families`);
+  if (isIpv6(source) || isIpv6(destination)) throw new TypeError(`${source} and ${destination} are of two families`);
   return { ...link, type: etherTypes.ipv4, payload: packet4(source, destination, protocol, payload, extras) };
 }
 

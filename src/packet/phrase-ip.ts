@@ -1,14 +1,13 @@
 /** Phrases of IP and what it carries: packets, datagrams, segments and echoes of both families. */
+import { type IpAddress, isIpv6 } from "../model/ip-block.ts";
 import { icmp4Codec } from "./icmp4.ts";
 import { igmpCodec, igmpTypes } from "./igmp.ts";
 import { ipProtocols } from "./ipv4.ts";
 import { extensionHeaders } from "./ipv6.ts";
 import { type Ends, type FrameDraft, icmp6Frame, ipFrame, summed } from "./phrase-frames.ts";
 import {
-  type Address,
   type AddressFamily,
   familyOf,
-  isAddress6,
   linkLocal,
   number,
   type Party,
@@ -136,7 +135,7 @@ const echo = (type: number, code = 0): Uint8Array =>
   icmp4Codec.encode({ type, code, rest: 0x0001_0001, payload: new Uint8Array(0) });
 
 function icmpFrame(context: PhraseContext, ends: Ends, type: number | undefined, code: number): FrameDraft {
-  if (isAddress6(ends.source))
+  if (isIpv6(ends.source))
     return icmp6Frame(
       context,
       ends,
@@ -151,10 +150,10 @@ function icmpFrame(context: PhraseContext, ends: Ends, type: number | undefined,
 }
 
 /** The speaker's address towards `other`: link-local only to what is link-local itself. */
-export function answeringTo(words: Words, party: Party, other: Address): Address {
+export function answeringTo(words: Words, party: Party, other: IpAddress): IpAddress {
   const scoped =
-    isAddress6(other) && /^(?:fe[89ab]|ff.2)/.test(other) ? linkLocal(party) : (party.address6 ?? linkLocal(party));
-  const address = isAddress6(other) ? scoped : party.address4;
+    isIpv6(other) && /^(?:fe[89ab]|ff.2)/.test(other) ? linkLocal(party) : (party.address6 ?? linkLocal(party));
+  const address = isIpv6(other) ? scoped : party.address4;
   if (address === undefined) throw words.fail(other, "nobody is there to speak to it: name one with 'from ADDRESS'");
   return address;
 }
@@ -170,7 +169,7 @@ export function pingPhrase(words: Words, context: PhraseContext): FrameDraft {
   return icmpFrame(context, ends, type, code);
 }
 
-function pingEnds(words: Words, context: PhraseContext, destination: Address): Ends {
+function pingEnds(words: Words, context: PhraseContext, destination: IpAddress): Ends {
   return { source: answeringTo(words, speaker(context), destination), destination };
 }
 
@@ -184,7 +183,7 @@ function bodyOf(ends: Ends, protocol: number, family: AddressFamily): Uint8Array
     if (protocol === ipProtocols.icmp6) return summed(ends, protocol, 2, Uint8Array.of(128, 0, 0, 0, 0, 1, 0, 1));
     // An extension header of eight octets with nothing behind it: as options, zeros are padding.
     if (extensions.includes(protocol)) return Uint8Array.of(extensionHeaders.none, 0, 0, 0, 0, 0, 0, 0);
-  } else if (!isAddress6(ends.destination)) {
+  } else if (!isIpv6(ends.destination)) {
     if (protocol === ipProtocols.icmp) return echo(8);
     if (protocol === ipProtocols.igmp)
       return igmpCodec.encode({

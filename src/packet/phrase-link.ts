@@ -1,4 +1,5 @@
 /** Phrases of the link's own business: ARP, neighbour discovery, group membership, spanning tree and types that are none of ours. */
+import { type IpAddress, isIpv6 } from "../model/ip-block.ts";
 import { ipv4FromNumber, ipv4ToBytes, parseIpv4 } from "../model/ipv4.ts";
 import { ANY6, type Ipv6Address, ipv6ToBytes, parseIpv6, solicitedNode } from "../model/ipv6.ts";
 import { BROADCAST_MAC, type MacAddress, macFromBytes } from "../model/mac.ts";
@@ -10,11 +11,9 @@ import { accessPoints, llcCodec } from "./llc.ts";
 import { type FrameDraft, icmp6Frame, ipFrame, linkOption, macFor, ND_HOPS, sourceMac } from "./phrase-frames.ts";
 import { answeringTo } from "./phrase-ip.ts";
 import {
-  type Address,
   address4,
   address6,
   hearer,
-  isAddress6,
   linkLocal,
   macAddress,
   type Party,
@@ -32,24 +31,24 @@ const NO_MAC: MacAddress = macFromBytes(new Uint8Array(6));
 interface ArpFields {
   readonly operation: number;
   readonly senderMac: MacAddress;
-  readonly senderIp: Address;
+  readonly senderIp: IpAddress;
   readonly targetMac: MacAddress;
-  readonly targetIp: Address;
+  readonly targetIp: IpAddress;
 }
 
 function arpFrame(words: Words, fields: ArpFields, link: Pick<FrameDraft, "source" | "destination">): FrameDraft {
   const { senderIp, targetIp } = fields;
-  if (isAddress6(senderIp) || isAddress6(targetIp)) throw words.fail("arp", "is for IPv4 only: IPv6 says ns and na");
+  if (isIpv6(senderIp) || isIpv6(targetIp)) throw words.fail("arp", "is for IPv4 only: IPv6 says ns and na");
   return { ...link, type: etherTypes.arp, payload: arpCodec.encode({ ...fields, senderIp, targetIp }) };
 }
 
 /** The IPv4 address of a party that a phrase leaves out. */
-function defaultAddress4(words: Words, party: Party): Address {
+function defaultAddress4(words: Words, party: Party): IpAddress {
   if (party.address4 !== undefined) return party.address4;
   throw words.fail(undefined, "expected an ADDRESS, because there is no IPv4 address to take for it");
 }
 
-const optionalAddress4 = (words: Words, context: PhraseContext, party: Party): Address =>
+const optionalAddress4 = (words: Words, context: PhraseContext, party: Party): IpAddress =>
   startsClause(words.peek()) || words.peek() === "is-at"
     ? defaultAddress4(words, party)
     : address4(words, context, "an address");
@@ -128,10 +127,10 @@ function neighbourMessage(
 }
 
 /** From whom, if the phrase says it. */
-function source6(words: Words, context: PhraseContext, other: Address): Ipv6Address {
+function source6(words: Words, context: PhraseContext, other: IpAddress): Ipv6Address {
   if (words.take("from") !== undefined) return address6(words, context, "a source");
   const address = answeringTo(words, speaker(context), other);
-  return isAddress6(address) ? address : ANY6;
+  return isIpv6(address) ? address : ANY6;
 }
 
 export function nsPhrase(words: Words, context: PhraseContext): FrameDraft {
@@ -227,14 +226,14 @@ export function mldPhrase(words: Words, context: PhraseContext): FrameDraft {
 }
 
 const igmpWords = ["report", "report3", "leave", "query"] as const;
-const fixed4 = (text: string): Address => parseIpv4(text) ?? NONE4;
+const fixed4 = (text: string): IpAddress => parseIpv4(text) ?? NONE4;
 
 export function igmpPhrase(words: Words, context: PhraseContext): FrameDraft {
   const word = words.oneOf(igmpWords, "what IGMP says");
   const isGeneral = word === "query" && startsClause(words.peek());
   const group = isGeneral ? NONE4 : address4(words, context, "a group such as 224.0.0.251");
   const source = defaultAddress4(words, speaker(context));
-  const send = (destination: Address, type: number, more = new Uint8Array(0)): FrameDraft => {
+  const send = (destination: IpAddress, type: number, more = new Uint8Array(0)): FrameDraft => {
     const maxResponse = type === igmpTypes.query ? 100 : 0;
     // A version 3 report has the number of its records where others have the group (RFC 3376 section 4.2).
     const second = type === igmpTypes.report3 ? ipv4FromNumber(1) : group;

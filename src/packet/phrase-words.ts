@@ -1,6 +1,6 @@
 /** The words of a phrase, read one after the other: whatever is wrong is said with the word, what was expected and what may have been meant. */
 import { GuardError } from "../model/errors.ts";
-import { parseIp } from "../model/ip-block.ts";
+import { type IpAddress, isIpv6, parseIp } from "../model/ip-block.ts";
 import { type Ipv4Address, ipv4FromNumber } from "../model/ipv4.ts";
 import { type Ipv6Address, linkLocalOf } from "../model/ipv6.ts";
 import { BROADCAST_MAC, type MacAddress, parseMac } from "../model/mac.ts";
@@ -23,10 +23,9 @@ export interface PhraseContext {
   readonly own: Party;
   readonly gateway: Party;
   /** The MAC of whoever has the address on this link; undefined where nobody is known: then it is the gateway's business. */
-  neighbour(address: Address): MacAddress | undefined;
+  neighbour(address: IpAddress): MacAddress | undefined;
 }
 
-export type Address = Ipv4Address | Ipv6Address;
 export type AddressFamily = 4 | 6;
 
 export interface Words {
@@ -85,8 +84,7 @@ export const speaker = (context: PhraseContext): Party =>
 export const hearer = (context: PhraseContext): Party =>
   context.direction === "from-guest" ? context.gateway : context.own;
 
-export const isAddress6 = (address: Address): address is Ipv6Address => address.includes(":");
-export const familyOf = (address: Address): AddressFamily => (isAddress6(address) ? 6 : 4);
+export const familyOf = (address: IpAddress): AddressFamily => (isIpv6(address) ? 6 : 4);
 export const ALL4: Ipv4Address = ipv4FromNumber(0xff_ff_ff_ff);
 
 export const linkLocal = (party: Party): Ipv6Address => party.linkLocal6 ?? linkLocalOf(party.mac);
@@ -95,12 +93,17 @@ const partyWords = ["own", "own4", "own6", "gateway", "gateway4", "gateway6"] as
 const addressWords: readonly string[] = [...partyWords, "broadcast"];
 
 /** The address of a party, in the family that is asked for; IPv4 where both would do. */
-function addressOf(party: Party, family: AddressFamily | undefined): Address | undefined {
+function addressOf(party: Party, family: AddressFamily | undefined): IpAddress | undefined {
   const first = family === 6 ? undefined : party.address4;
   return first ?? (family === 4 ? undefined : (party.address6 ?? party.linkLocal6));
 }
 
-function partyAddress(words: Words, word: string, context: PhraseContext, family: AddressFamily | undefined): Address {
+function partyAddress(
+  words: Words,
+  word: string,
+  context: PhraseContext,
+  family: AddressFamily | undefined,
+): IpAddress {
   const isOwn = word.startsWith("own");
   const asked = word.endsWith("4") ? 4 : word.endsWith("6") ? 6 : family;
   const address = addressOf(isOwn ? context.own : context.gateway, asked);
@@ -110,7 +113,7 @@ function partyAddress(words: Words, word: string, context: PhraseContext, family
 }
 
 /** @param text one word @param family what it must be of, if that is settled */
-export function parseAddress(words: Words, text: string, context: PhraseContext, family?: AddressFamily): Address {
+export function parseAddress(words: Words, text: string, context: PhraseContext, family?: AddressFamily): IpAddress {
   if (partyWords.some((word) => word === text)) return partyAddress(words, text, context, family);
   const address = text === "broadcast" ? ALL4 : parseIp(text);
   if (address === undefined)
@@ -125,13 +128,13 @@ export function parseAddress(words: Words, text: string, context: PhraseContext,
 
 export function address4(words: Words, context: PhraseContext, what: string): Ipv4Address {
   const address = parseAddress(words, words.next(what), context, 4);
-  if (isAddress6(address)) throw words.fail(address, `expected ${what} of IPv4`);
+  if (isIpv6(address)) throw words.fail(address, `expected ${what} of IPv4`);
   return address;
 }
 
 export function address6(words: Words, context: PhraseContext, what: string): Ipv6Address {
   const address = parseAddress(words, words.next(what), context, 6);
-  if (!isAddress6(address)) throw words.fail(address, `expected ${what} of IPv6`);
+  if (!isIpv6(address)) throw words.fail(address, `expected ${what} of IPv6`);
   return address;
 }
 

@@ -1,7 +1,7 @@
 /** From the site and what is attached to the wish for this host; what cannot be had is said per port. */
 import type { Link } from "../kernel/links.ts";
 import { GuardError } from "../model/errors.ts";
-import { prefix4Bounds } from "../model/ipv4.ts";
+import { prefix4Meets } from "../model/ipv4.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { InterfaceName, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
@@ -126,17 +126,15 @@ function nicOf(site: SiteView, attachment: Attachment): SiteNic {
   });
 }
 
-const meets = (a: NetworkSpec, b: NetworkSpec): boolean => {
-  const [x, y] = [prefix4Bounds(a.prefix4), prefix4Bounds(b.prefix4)];
-  return x.first <= y.last && y.first <= x.last;
-};
-
 /** Connections are known by their addresses, so on one host an address must mean one guest. */
 function rival(site: SiteView, network: ObjectName): ObjectName | undefined {
   const own = site.networks.get(network);
   return [...site.networks].find(
     ([name, spec]) =>
-      own !== undefined && name !== network && wireOf(spec.wiring) !== wireOf(own.wiring) && meets(own, spec),
+      own !== undefined &&
+      name !== network &&
+      wireOf(spec.wiring) !== wireOf(own.wiring) &&
+      prefix4Meets(own.prefix4, spec.prefix4),
   )?.[0];
 }
 

@@ -2,6 +2,7 @@
 
 import type { BridgePortFlags, FdbEntry, Link } from "../kernel/links.ts";
 import type { Element, HeldElement, HeldPortChain, NftChange, PortChain, SetRef } from "../kernel/nft.ts";
+import { bytesText } from "../model/bytes.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { HOST_PORT_MAC } from "../model/wiring.ts";
@@ -73,7 +74,7 @@ export function isPortChain(wanted: PortChain, held: HeldPortChain | undefined):
   );
 }
 
-const keyText = (bytes: Uint8Array | undefined): string => (bytes === undefined ? "" : String.fromCharCode(...bytes));
+const keyText = (bytes: Uint8Array | undefined): string => (bytes === undefined ? "" : bytesText(bytes));
 export const setText = (set: { family: string; set: string }): string => `${set.family}/${set.set}`;
 const elementText = (element: Element): string => `${keyText(element.key)}|${keyText(element.keyEnd)}`;
 

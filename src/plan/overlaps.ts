@@ -1,9 +1,8 @@
 /** What is one NIC's alone must meet nobody else's on the wire: single addresses are claimed one by one, prefixes and derived addresses are compared here. */
+import { bytesText } from "../model/bytes.ts";
 import { GuardError } from "../model/errors.ts";
-import { type Ipv4Address, ipv4FromNumber, ipv4ToBytes, prefix4Bounds } from "../model/ipv4.ts";
-import { type Ipv6Address, ipv6ToBytes, prefix6Bounds } from "../model/ipv6.ts";
+import { blockOctets, ipBlockText } from "../model/ip-block.ts";
 import type { ObjectName } from "../model/names.ts";
-import { unreachable } from "../model/never.ts";
 import type { Guest, IpBlock, NetworkSpec } from "../model/resources.ts";
 import { wireOf } from "../model/wiring.ts";
 import { address6Of, nicsOf } from "./sources.ts";
@@ -17,30 +16,11 @@ interface Span {
   readonly holder: string;
 }
 
-const keyOf = (bytes: Uint8Array): string => `${bytes.length}/${String.fromCharCode(...bytes)}`;
-const one = (address: Ipv4Address | Ipv6Address, bytes: Uint8Array, holder: string): Span => {
-  const key = keyOf(bytes);
-  return { first: key, last: key, text: address, holder };
-};
+const keyOf = (bytes: Uint8Array): string => `${bytes.length}/${bytesText(bytes)}`;
 
 function spanOf(block: IpBlock, holder: string): Span {
-  switch (block.kind) {
-    case "address4":
-      return one(block.address, ipv4ToBytes(block.address), holder);
-    case "address6":
-      return one(block.address, ipv6ToBytes(block.address), holder);
-    case "prefix4": {
-      const { first, last } = prefix4Bounds(block.prefix);
-      const [from, to] = [first, last].map((value) => keyOf(ipv4ToBytes(ipv4FromNumber(value))));
-      return { first: from ?? "", last: to ?? "", text: block.prefix, holder };
-    }
-    case "prefix6": {
-      const { first, last } = prefix6Bounds(block.prefix);
-      return { first: keyOf(first), last: keyOf(last), text: block.prefix, holder };
-    }
-    default:
-      return unreachable(block);
-  }
+  const { first, last } = blockOctets(block);
+  return { first: keyOf(first), last: keyOf(last), text: ipBlockText(block), holder };
 }
 
 /** By wire: there one address is one machine, whatever the network's name. */
@@ -55,8 +35,8 @@ function add(wires: Wires, { wiring }: NetworkSpec, ...spans: readonly Span[]): 
 function gatewaySpans(name: ObjectName, { gateway4, gateway6 }: NetworkSpec): readonly Span[] {
   const holder = `the gateway of network '${name}'`;
   return [
-    one(gateway4, ipv4ToBytes(gateway4), holder),
-    ...(gateway6 === undefined ? [] : [one(gateway6, ipv6ToBytes(gateway6), holder)]),
+    spanOf({ kind: "address4", address: gateway4 }, holder),
+    ...(gateway6 === undefined ? [] : [spanOf({ kind: "address6", address: gateway6 }, holder)]),
   ];
 }
 

@@ -2,13 +2,15 @@
  * Two ways to the same answer: a site's groups read rule by rule (`judgeFlow`, what `explain` tells), and the numbers that the kernel looks up (`policyFacts`).
  * Whatever the site, they must agree on any flow; and the numbers must be fit for the kernel's sets.
  */
+
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { network, randomSite, siteOf } from "../../test/support/policy-sites.ts";
+import type { IpAddress } from "../model/ip-block.ts";
 import { parseIp } from "../model/ip-block.ts";
 import { policyElements } from "../ruleset/policy-elements.ts";
 import type { SiteView } from "./desired.ts";
-import { type FlowService, type IpAddress, isOpen, policyOf } from "./policy.ts";
+import { type FlowService, isOpen, policyOf } from "./policy.ts";
 import { policyFacts } from "./policy-classes.ts";
 import { addressEnd, type FlowEnd, judgeFlow } from "./policy-flow.ts";
 import { createFlowJudge } from "./policy-flows.ts";

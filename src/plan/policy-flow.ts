@@ -1,16 +1,9 @@
 /** Whether a flow may be opened (contract section 4): both ends are asked, each by the groups of whoever may have its address. */
+import type { IpAddress } from "../model/ip-block.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { Reason } from "../model/reasons.ts";
 import { wireOf } from "../model/wiring.ts";
-import {
-  type FlowService,
-  type GivenRule,
-  type IpAddress,
-  type PeerView,
-  peerMatches,
-  policyOf,
-  serviceMatches,
-} from "./policy.ts";
+import { type FlowService, type GivenRule, type PeerView, peerMatches, policyOf, serviceMatches } from "./policy.ts";
 import { groupsAt, type Member, type Members } from "./policy-members.ts";
 
 /** One end. An address that several NICs may have is judged by the groups of all of them; without NICs nothing here judges it. */

@@ -1,40 +1,25 @@
 /** Flows the kernel knows, judged by the same numbers that its rules look up: which of them security groups do not allow any more. */
-import { isIpv6 } from "../model/ip-block.ts";
-import { type Ipv4Address, ipv4ToBytes, prefix4Contains } from "../model/ipv4.ts";
-import { type Ipv6Address, ipv6ToBytes, prefix6Contains } from "../model/ipv6.ts";
+import { bytesText } from "../model/bytes.ts";
+import { blockHolds, type IpAddress, ipToBytes } from "../model/ip-block.ts";
 import type { IpBlock } from "../model/resources.ts";
 import type { PolicyFacts, RangeRule, SideFacts } from "../ruleset/policy-elements.ts";
 import { EPHEMERAL } from "../ruleset/policy-parts.ts";
 import { holdsService, type ServiceSet } from "../ruleset/service-set.ts";
 import type { HostWish } from "./host.ts";
 
-type Address = Ipv4Address | Ipv6Address;
-
 /** A connection by what it was opened with. */
 export interface OpenedFlow {
-  readonly from: Address;
-  readonly to: Address;
+  readonly from: IpAddress;
+  readonly to: IpAddress;
   readonly protocol: number;
   /** Port, or type and code of ICMP as one number; undefined for protocols that have neither. */
   readonly service: number | undefined;
 }
 
-export function blockHolds(block: IpBlock, address: Address): boolean {
-  switch (block.kind) {
-    case "address4":
-    case "address6":
-      return block.address === address;
-    case "prefix4":
-      return !isIpv6(address) && prefix4Contains(block.prefix, address);
-    default:
-      return isIpv6(address) && prefix6Contains(block.prefix, address);
-  }
-}
-
 /** Single addresses at once, prefixes one after the other: few NICs have them. */
 function finder<T>(
   entries: readonly { readonly what: IpBlock; readonly value: T }[],
-): (address: Address) => T | undefined {
+): (address: IpAddress) => T | undefined {
   const single = new Map<string, T>();
   const wide: { readonly what: IpBlock; readonly value: T }[] = [];
   for (const { what, value } of entries) {
@@ -45,12 +30,8 @@ function finder<T>(
 }
 
 function between({ first, last }: RangeRule, bytes: Uint8Array): boolean {
-  return first.length === bytes.length && !isBelow(bytes, first) && !isBelow(last, bytes);
-}
-
-function isBelow(a: Uint8Array, b: Uint8Array): boolean {
-  const at = a.findIndex((byte, i) => byte !== b[i]);
-  return at >= 0 && (a[at] ?? 0) < (b[at] ?? 0);
+  const [from, text, to] = [bytesText(first), bytesText(bytes), bytesText(last)];
+  return first.length === bytes.length && from <= text && text <= to;
 }
 
 interface Rules {
@@ -77,14 +58,14 @@ export function createFlowJudge(
   const sets = new Map<number, ServiceSet>(facts.services.map(({ number, set }) => [number, set]));
   const sides = { out: rulesOf(facts.out), in: rulesOf(facts.in) };
 
-  function allows({ any, pairs, ranges }: Rules, own: Address, other: Address, flow: OpenedFlow): boolean {
+  function allows({ any, pairs, ranges }: Rules, own: IpAddress, other: IpAddress, flow: OpenedFlow): boolean {
     const holds = (services: number | undefined): boolean => {
       const set = services === undefined ? undefined : sets.get(services);
       return set !== undefined && holdsService(set, flow.protocol, flow.service);
     };
     const judged = classOf(own) ?? 0;
     if (holds(pairs.get(`${judged}/${classOf(other) ?? 0}`)) || holds(any.get(judged))) return true;
-    const bytes = isIpv6(other) ? ipv6ToBytes(other) : ipv4ToBytes(other);
+    const bytes = ipToBytes(other);
     return holds((ranges.get(judged) ?? []).find((range) => between(range, bytes))?.services);
   }
 
@@ -95,8 +76,8 @@ export function createFlowJudge(
 
 /** A flow as connection tracking tells it: of ICMP the type and code stand where others have their port. */
 export interface TrackedFlow {
-  readonly from: Address;
-  readonly to: Address;
+  readonly from: IpAddress;
+  readonly to: IpAddress;
   readonly protocol: number;
   readonly fromPort: number;
   readonly toPort: number;
@@ -108,14 +89,14 @@ export function leftBy(
   { ports }: Pick<HostWish, "ports">,
 ): (flow: Pick<TrackedFlow, "from" | "to">) => boolean {
   const isJudged = judgedAddresses(ports, () => true);
-  const isOpened = (address: Address): boolean => opened.some((block) => blockHolds(block, address));
+  const isOpened = (address: IpAddress): boolean => opened.some((block) => blockHolds(block, address));
   return ({ from, to }) => (isOpened(from) && isJudged(to) !== true) || (isOpened(to) && isJudged(from) !== true);
 }
 
 const judgedAddresses = (
   ports: HostWish["ports"],
   which: (port: HostWish["ports"][number]) => boolean,
-): ((address: Address) => true | undefined) =>
+): ((address: IpAddress) => true | undefined) =>
   finder(
     ports
       .filter((port) => port.binding.policy !== undefined && which(port))

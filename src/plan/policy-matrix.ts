@@ -1,5 +1,7 @@
 /** Who may open flows to whom, on what: the policies of all NICs laid side by side. */
+import { bytesText } from "../model/bytes.ts";
 import { GuardError } from "../model/errors.ts";
+import type { IpAddress } from "../model/ip-block.ts";
 import { isIpv6 } from "../model/ip-block.ts";
 import { type Ipv4Prefix, ipv4ToNumber, parsePrefix4, prefix4Bounds } from "../model/ipv4.ts";
 import { type Ipv6Prefix, ipv6ToBytes, parsePrefix6, prefix6Bounds } from "../model/ipv6.ts";
@@ -7,7 +9,7 @@ import { parseObjectName } from "../model/names.ts";
 import type { MatrixClass, MatrixView } from "../model/operations.ts";
 import type { Service } from "../model/policy.ts";
 import type { SiteView } from "./desired.ts";
-import { type GivenRule, type IpAddress, type PeerView, type Policy, peerMatches, policyOf } from "./policy.ts";
+import { type GivenRule, type PeerView, type Policy, peerMatches, policyOf } from "./policy.ts";
 import { nicEnd } from "./policy-flow.ts";
 import { groupsAt, type Member, type Members, mainAddresses } from "./policy-members.ts";
 import { peerText, serviceText } from "./policy-words.ts";
@@ -32,18 +34,15 @@ function within(prefix: Ipv4Prefix | Ipv6Prefix): Test {
   const six = parsePrefix6(prefix);
   if (six !== undefined) {
     const { first, last } = prefix6Bounds(six);
-    const [from, to] = [ipv6Order(first), ipv6Order(last)];
+    const [from, to] = [bytesText(first), bytesText(last)];
     return (address) =>
-      isIpv6(address) && from <= ipv6Order(ipv6ToBytes(address)) && ipv6Order(ipv6ToBytes(address)) <= to;
+      isIpv6(address) && from <= bytesText(ipv6ToBytes(address)) && bytesText(ipv6ToBytes(address)) <= to;
   }
   const four = parsePrefix4(prefix);
   if (four === undefined) return () => false;
   const { first, last } = prefix4Bounds(four);
   return (address) => !isIpv6(address) && first <= ipv4ToNumber(address) && ipv4ToNumber(address) <= last;
 }
-
-/** Text that sorts as the addresses do. */
-const ipv6Order = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
 /** What rules can tell of an address: the prefixes they name, and those of the networks. */
 function testsOf({ groups, networks }: SiteView): readonly Test[] {

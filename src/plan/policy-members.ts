@@ -1,12 +1,10 @@
 /** Who is who in a site, as the service policy sees it: NICs with their groups, found by name, by group and by address. */
-import { isIpv6 } from "../model/ip-block.ts";
-import { prefix4Contains } from "../model/ipv4.ts";
-import { prefix6Contains } from "../model/ipv6.ts";
+import { blockHolds, type IpAddress, isIpv6 } from "../model/ip-block.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { IpBlock, NetworkSpec, NicSpec } from "../model/resources.ts";
 import type { Source } from "../ruleset/elements.ts";
 import type { SiteView } from "./desired.ts";
-import { groupsOf, type IpAddress } from "./policy.ts";
+import { groupsOf } from "./policy.ts";
 import { nicsOf, sourcesOf } from "./sources.ts";
 
 /** A NIC of a guest. */
@@ -57,11 +55,6 @@ function membersOf(site: SiteView): readonly Member[] {
   );
 }
 
-const contains = (block: IpBlock, address: IpAddress): boolean => {
-  if (block.kind === "prefix4") return !isIpv6(address) && prefix4Contains(block.prefix, address);
-  return block.kind === "prefix6" && isIpv6(address) && prefix6Contains(block.prefix, address);
-};
-
 function put<K, V>(map: Map<K, V[]>, key: K, value: V): void {
   const list = map.get(key);
   if (list === undefined) map.set(key, [value]);
@@ -88,7 +81,7 @@ export function siteMembers(site: SiteView): Members {
     ofGuest: (guest) => byGuest.get(guest),
     countOf: (group) => counts.get(group) ?? 0,
     holders: (address) => {
-      const behind = prefixes.filter(({ what }) => contains(what, address)).map(({ member }) => member);
+      const behind = prefixes.filter(({ what }) => blockHolds(what, address)).map(({ member }) => member);
       return [...new Set([...(byAddress.get(address) ?? []), ...behind])];
     },
   };

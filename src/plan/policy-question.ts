@@ -1,5 +1,7 @@
 /** From a question about a flow to its answer: who the ends are, with which addresses, and how each of them rules. */
+
 import { GuardError } from "../model/errors.ts";
+import type { IpAddress } from "../model/ip-block.ts";
 import { isIpv6, parseIp } from "../model/ip-block.ts";
 import { isLinkLocal6, isMulticast6 } from "../model/ipv6.ts";
 import { nearest } from "../model/nearest.ts";
@@ -8,7 +10,7 @@ import type { Resource } from "../model/resources.ts";
 import { type IcmpKind, openingTypes, protocolOf } from "../model/services.ts";
 import { parseNic } from "./explain-question.ts";
 import type { Random } from "./identity.ts";
-import type { FlowService, IpAddress } from "./policy.ts";
+import type { FlowService } from "./policy.ts";
 import { addressEnd, type EndRuling, type Flow, type FlowEnd, judgeFlow, nicEnd } from "./policy-flow.ts";
 import { type Member, type Members, mainAddresses, siteMembers } from "./policy-members.ts";
 import { endSentence, flowServiceText, ruleText } from "./policy-words.ts";

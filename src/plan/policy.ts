@@ -1,13 +1,11 @@
 /** What a NIC's security groups come to: whose rules they are, and what each of them matches. Allow-only, so groups add up and order means nothing. */
-import { isIpv6 } from "../model/ip-block.ts";
-import { type Ipv4Address, prefix4Contains } from "../model/ipv4.ts";
-import { type Ipv6Address, isLinkLocal6, prefix6Contains } from "../model/ipv6.ts";
+import { blockHolds, type IpAddress, isIpv6 } from "../model/ip-block.ts";
+import { prefix4Contains } from "../model/ipv4.ts";
+import { isLinkLocal6, prefix6Contains } from "../model/ipv6.ts";
 import type { ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupRule, GroupSpec, Peer, Service } from "../model/policy.ts";
 import type { NetworkSpec, NicSpec } from "../model/resources.ts";
-
-export type IpAddress = Ipv4Address | Ipv6Address;
 
 /** The groups a NIC carries: its own, or, when it names none, its network's. */
 export function groupsOf(
@@ -124,9 +122,8 @@ export function peerMatches(
     case "group":
       return groups.has(peer.group);
     case "prefix4":
-      return !isIpv6(address) && prefix4Contains(peer.prefix, address);
     case "prefix6":
-      return isIpv6(address) && prefix6Contains(peer.prefix, address);
+      return blockHolds(peer, address);
     default:
       return unreachable(peer);
   }

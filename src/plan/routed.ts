@@ -1,8 +1,10 @@
 /** What a routed port needs of the host besides its rules: routes to its addresses, its gateway on the port, what the uplink answers for, and settings of both interfaces. */
+
 import type { Link } from "../kernel/links.ts";
 import type { RouteItem } from "../kernel/routes.ts";
 import { GuardError } from "../model/errors.ts";
-import { type Ipv4Address, ipv4FromNumber, ipv4ToBytes, prefix4Bounds } from "../model/ipv4.ts";
+import { ipToBytes } from "../model/ip-block.ts";
+import { type Ipv4Address, ipv4ToBytes, prefix4Bounds, prefix4Octets } from "../model/ipv4.ts";
 import { type Ipv6Address, ipv6ToBytes, isLinkLocal6, linkLocalOf, prefix6Bounds } from "../model/ipv6.ts";
 import type { InterfaceName, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
@@ -54,7 +56,7 @@ function* sourceItems({ what }: Source, { ifindex, mac, sources }: PortBinding, 
   switch (what.kind) {
     case "address4":
     case "address6": {
-      const address = what.kind === "address4" ? ipv4ToBytes(what.address) : ipv6ToBytes(what.address);
+      const address = ipToBytes(what.address);
       yield { kind: "neighbour", ifindex, address, mac };
       // Of the link itself: nobody routes to it.
       if (what.kind === "address6" && isLinkLocal6(what.address)) return;
@@ -64,13 +66,13 @@ function* sourceItems({ what }: Source, { ifindex, mac, sources }: PortBinding, 
     }
     // What is behind the guest is reached by it, and is for routers to know: a proxy entry is of one address.
     case "prefix4": {
-      const { first, length } = prefix4Bounds(what.prefix);
+      const { length } = prefix4Bounds(what.prefix);
       const via = sources.find(({ what: own }) => own.kind === "address4")?.what;
       if (via?.kind === "address4")
         yield {
           kind: "route",
           ifindex,
-          address: ipv4ToBytes(ipv4FromNumber(first)),
+          address: prefix4Octets(what.prefix).first,
           length,
           via: ipv4ToBytes(via.address),
         };

@@ -1,5 +1,6 @@
 /** Services as sets: what two lists have in common, and a list without what it says twice. */
 import type { PortRange, Service } from "../model/policy.ts";
+import { joinedPorts } from "../ruleset/service-set.ts";
 
 type Ported = Extract<Service, { readonly ports: unknown }>;
 type Icmp = Extract<Service, { readonly type?: number }>;
@@ -37,23 +38,11 @@ export function commonService(a: Service, b: Service): Service | undefined {
   return a.kind === "protocol" && b.kind === "protocol" && a.number === b.number ? a : undefined;
 }
 
-/** Sorted, and those that meet or touch made one. */
-function joined(ports: readonly PortRange[]): readonly PortRange[] {
-  const out: PortRange[] = [];
-  for (const range of [...ports].sort((a, b) => a.first - b.first)) {
-    const before = out.at(-1);
-    if (before !== undefined && range.first <= before.last + 1)
-      out[out.length - 1] = { first: before.first, last: Math.max(before.last, range.last) };
-    else out.push(range);
-  }
-  return out;
-}
-
 function simplePorted(kind: "tcp" | "udp", services: readonly Service[]): readonly Service[] {
   const own = services.filter(isPorted).filter((service) => service.kind === kind);
   if (own.length === 0) return [];
   const isAll = own.some(({ ports }) => ports.length === 0);
-  return [{ kind, ports: isAll ? [] : joined(own.flatMap(({ ports }) => ports)) }];
+  return [{ kind, ports: isAll ? [] : joinedPorts(own.flatMap(({ ports }) => ports)) }];
 }
 
 const isWithin = (inner: Icmp, outer: Icmp): boolean =>

@@ -1,6 +1,6 @@
 /** The site as it will be when the plan is carried out: what is held with what is wanted laid over it. */
 import { GuardError } from "../model/errors.ts";
-import { type Ipv4Prefix, prefix4Bounds } from "../model/ipv4.ts";
+import { prefix4Meets } from "../model/ipv4.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
@@ -42,17 +42,12 @@ function overlay<Spec>(
   return all;
 }
 
-function prefixesMeet(a: Ipv4Prefix, b: Ipv4Prefix): boolean {
-  const [x, y] = [prefix4Bounds(a), prefix4Bounds(b)];
-  return x.first <= y.last && y.first <= x.last;
-}
-
 function siblingsOf(networks: ReadonlyMap<ObjectName, NetworkSpec>, name: ObjectName): readonly NamedNetwork[] {
   const own = networks.get(name);
   if (own === undefined) return [];
   return [...networks]
     .filter(([other, spec]) => other !== name && wireOf(spec.wiring) === wireOf(own.wiring))
-    .filter(([, spec]) => prefixesMeet(spec.prefix4, own.prefix4))
+    .filter(([, spec]) => prefix4Meets(spec.prefix4, own.prefix4))
     .map(([other, spec]) => ({ name: other, spec }));
 }
 

@@ -1,6 +1,8 @@
 /** Set elements as the kernel holds them: how numbers and keys of several fields are laid out. */
+import { be16 } from "../model/bytes.ts";
 import type { Share } from "../model/rates.ts";
 import type { Family } from "./ast.ts";
+import { ETHER_TYPE } from "./parts.ts";
 
 /** An element and the set it belongs to, in the tables of the skeleton. */
 export interface PlacedElement {
@@ -46,6 +48,12 @@ export function concatKey(...parts: readonly Uint8Array[]): Uint8Array {
     at += (part.length + 3) & ~3;
   }
   return key;
+}
+
+/** A range of addresses in a set of prefixes, whose keys begin with the family as the packet says it (ETH_P_IP, ETH_P_IPV6). */
+export function familyRange(family: 4 | 6, first: Uint8Array, last: Uint8Array): Pick<PlacedElement, "key" | "keyEnd"> {
+  const type = be16(family === 4 ? ETHER_TYPE.ip4 : ETHER_TYPE.ip6);
+  return { key: concatKey(type, first), keyEnd: concatKey(type, last) };
 }
 
 /** The number at `offset` of a key, as the host writes it. */

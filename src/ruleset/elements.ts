@@ -1,13 +1,7 @@
 /** Bindings and networks as set elements: the bytes the kernel compares, nothing else. */
+import { be16, bytesText } from "../model/bytes.ts";
 import { isIpv6 } from "../model/ip-block.ts";
-import {
-  type Ipv4Address,
-  type Ipv4Prefix,
-  ipv4FromNumber,
-  ipv4ToBytes,
-  prefix4Bounds,
-  prefix4Contains,
-} from "../model/ipv4.ts";
+import { type Ipv4Address, type Ipv4Prefix, ipv4ToBytes, prefix4Contains, prefix4Octets } from "../model/ipv4.ts";
 import { type Ipv6Address, type Ipv6Prefix, ipv6ToBytes, isLinkLocal6, prefix6Bounds } from "../model/ipv6.ts";
 import { type MacAddress, macToBytes } from "../model/mac.ts";
 import { unreachable } from "../model/never.ts";
@@ -91,7 +85,7 @@ function placeSource(place: Place, ifindex: number, { what, mac }: Source): void
       return;
     }
     case "prefix4": {
-      const [first, last] = bounds4(what.prefix);
+      const { first, last } = prefix4Octets(what.prefix);
       const key = networkU32(ifindex);
       place("binds4", concatKey(key, macToBytes(mac), first), { keyEnd: concatKey(key, macToBytes(mac), last) });
       place("addrs4", concatKey(key, first), { keyEnd: concatKey(key, last) });
@@ -117,11 +111,6 @@ function placeSource(place: Place, ifindex: number, { what, mac }: Source): void
 function placeAnswer(place: Place, mark: Uint8Array, what: IpBlock): void {
   if (what.kind === "address4") place("answers4", concatKey(mark, ipv4ToBytes(what.address)));
   if (what.kind === "address6") place("answers6", concatKey(mark, ipv6ToBytes(what.address)));
-}
-
-function bounds4(prefix: Ipv4Prefix): readonly [Uint8Array, Uint8Array] {
-  const { first, last } = prefix4Bounds(prefix);
-  return [ipv4ToBytes(ipv4FromNumber(first)), ipv4ToBytes(ipv4FromNumber(last))];
 }
 
 const shareSets = {
@@ -191,8 +180,7 @@ function policyOf(
 /** Two sources may make the same element (one address with two MACs); the kernel wants it named once. */
 function once(elements: readonly PlacedElement[]): readonly PlacedElement[] {
   const seen = new Map<string, PlacedElement>();
-  for (const element of elements)
-    seen.set(`${element.family}/${element.set}/${String.fromCharCode(...element.key)}`, element);
+  for (const element of elements) seen.set(`${element.family}/${element.set}/${bytesText(element.key)}`, element);
   return [...seen.values()];
 }
 
@@ -229,8 +217,7 @@ function placeServices(place: Place, mark: Uint8Array, services: readonly HostSe
     if (protocol === "icmp") place("host_echo", mark);
     else if (typeof protocol === "number") place("host_protocols", concatKey(mark, Uint8Array.of(protocol)));
     else
-      for (const port of ports)
-        place("host_services", concatKey(mark, Uint8Array.of(numbers[protocol]), Uint8Array.of(port >> 8, port & 255)));
+      for (const port of ports) place("host_services", concatKey(mark, Uint8Array.of(numbers[protocol]), be16(port)));
   }
 }
 
@@ -246,7 +233,7 @@ export function networkElements(facts: NetworkFacts): readonly PlacedElement[] {
   const mark = hostU32(facts.network);
   const wide = networkU32(facts.network);
   const { place, elements } = collector();
-  const [first, last] = bounds4(facts.prefix4);
+  const { first, last } = prefix4Octets(facts.prefix4);
   place("prefix4", concatKey(wide, first), { keyEnd: concatKey(wide, last) });
   // On a routed port the gateway may be outside the prefix, and a guest must be able to ask for it.
   const gateway = ipv4ToBytes(facts.gateway4);

@@ -2,6 +2,7 @@
  * A frame as nf_tables sees it in a netdev hook: where a field is, and whether it is there at all (a rule whose field is not there is skipped).
  * It follows nft_payload.c, nf_tables_ipv4.h, nf_tables_ipv6.h and ipv6_find_hdr() of Linux; the differential test holds it to them.
  */
+import { be16 } from "../model/bytes.ts";
 import { type Field, fields } from "./ast.ts";
 
 export type Direction = "from" | "to";
@@ -130,8 +131,6 @@ function destinationOf(frame: Uint8Array, type: number): Uint8Array | undefined 
   return type === 0x86dd ? slice(frame, NETWORK, 192, 128) : undefined;
 }
 
-const word = (value: number): Uint8Array => Uint8Array.of(value >>> 8, value & 255);
-
 /** Fields of 1, 2 and 4 octets are read by nft_payload_fast_eval(), which does not ask whether the fragment is a later one; all others are not. */
 function transportStart(transport: Transport | undefined, bits: number): number | undefined {
   const isFast = [8, 16, 32].includes(bits);
@@ -174,9 +173,9 @@ export function viewPacket(frame: Uint8Array, port: PortFacts): PacketView {
 }
 
 /** Compared as a number, so in network order here. */
-const lengthField = (value: number): Uint8Array => Uint8Array.of(0, 0, ...word(value));
+const lengthField = (value: number): Uint8Array => Uint8Array.of(0, 0, ...be16(value));
 
 function fragmentOffset(frame: Uint8Array, type: number): Uint8Array | undefined {
   const found = type === 0x86dd ? findExtension(frame, FRAGMENT) : undefined;
-  return found === undefined || found.at + 4 > frame.length ? undefined : word(u16(frame, found.at + 2) >> 3);
+  return found === undefined || found.at + 4 > frame.length ? undefined : be16(u16(frame, found.at + 2) >> 3);
 }

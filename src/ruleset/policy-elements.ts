@@ -1,13 +1,11 @@
 /** The service policy as set elements (ruleset/policy-sets.ts), in every family that judges it. */
-import { type Ipv4Prefix, ipv4FromNumber, ipv4ToBytes, prefix4Bounds } from "../model/ipv4.ts";
-import { ipv6ToBytes, prefix6Bounds } from "../model/ipv6.ts";
+import { be16 } from "../model/bytes.ts";
+import { blockOctets } from "../model/ip-block.ts";
 import { type MacAddress, macToBytes } from "../model/mac.ts";
 import type { InterfaceName } from "../model/names.ts";
-import { unreachable } from "../model/never.ts";
 import type { Share } from "../model/rates.ts";
 import type { IpBlock } from "../model/resources.ts";
-import { concatKey, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
-import { ETHER_TYPE } from "./parts.ts";
+import { concatKey, familyRange, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
 import { type PolicyTag, policyTags, TAG_SHIFT } from "./policy-parts.ts";
 import { type PolicyFamily, serviceRanges } from "./policy-sets.ts";
 import type { ServiceSet } from "./service-set.ts";
@@ -60,33 +58,12 @@ export interface PortPolicy {
 
 type Element = Omit<PlacedElement, "family">;
 
-const u16 = (value: number): Uint8Array => Uint8Array.of(value >> 8, value & 255);
-
-function bounds4(prefix: Ipv4Prefix): readonly [Uint8Array, Uint8Array] {
-  const { first, last } = prefix4Bounds(prefix);
-  return [ipv4ToBytes(ipv4FromNumber(first)), ipv4ToBytes(ipv4FromNumber(last))];
-}
-
 /** In the set of single addresses, or in that of prefixes. */
 function addressElement(block: IpBlock, one: string, many: string, data: Uint8Array): Element {
-  const ranged = (family: 4 | 6, first: Uint8Array, last: Uint8Array): Element => {
-    const type = u16(family === 4 ? ETHER_TYPE.ip4 : ETHER_TYPE.ip6);
-    return { set: `${many}${family}`, key: concatKey(type, first), keyEnd: concatKey(type, last), data };
-  };
-  switch (block.kind) {
-    case "address4":
-      return { set: `${one}4`, key: ipv4ToBytes(block.address), data };
-    case "address6":
-      return { set: `${one}6`, key: ipv6ToBytes(block.address), data };
-    case "prefix4":
-      return ranged(4, ...bounds4(block.prefix));
-    case "prefix6": {
-      const { first, last } = prefix6Bounds(block.prefix);
-      return ranged(6, first, last);
-    }
-    default:
-      return unreachable(block);
-  }
+  const { first, last } = blockOctets(block);
+  const family = first.length === 4 ? 4 : 6;
+  if ("address" in block) return { set: `${one}${family}`, key: first, data };
+  return { set: `${many}${family}`, ...familyRange(family, first, last), data };
 }
 
 function* sideElements(side: "out" | "in", { any, pairs, ranges }: SideFacts): Iterable<Element> {
@@ -109,12 +86,13 @@ function* serviceElements({ services }: PolicyFacts): Iterable<Element> {
       yield { set: "protocols", key: concatKey(hostU32(number), Uint8Array.of(protocol)) };
     for (const { protocol, first, last } of set.ranges) {
       if (first === last) {
-        yield { set: "service", key: concatKey(hostU32(number), Uint8Array.of(protocol), u16(first)) };
+        yield { set: "service", key: concatKey(hostU32(number), Uint8Array.of(protocol), be16(first)) };
         continue;
       }
       const name = serviceRanges.find((one) => one.protocol === protocol)?.name;
       const mark = networkU32(number);
-      if (name !== undefined) yield { set: name, key: concatKey(mark, u16(first)), keyEnd: concatKey(mark, u16(last)) };
+      if (name !== undefined)
+        yield { set: name, key: concatKey(mark, be16(first)), keyEnd: concatKey(mark, be16(last)) };
     }
   }
 }

@@ -1,5 +1,5 @@
 /** What rules of security groups add up to for one pair of ends: a set of services, in one form however it was written. */
-import type { Service } from "../model/policy.ts";
+import type { PortRange, Service } from "../model/policy.ts";
 
 /** Ports of one protocol, both ends included; of ICMP type and code as one number. */
 export interface ServiceRange {
@@ -40,16 +40,24 @@ function partsOf(service: Exclude<Service, { kind: "any" }>): readonly Part[] {
   }
 }
 
-/** Ranges that overlap or touch become one: the kernel's sets of ranges take no overlap. */
-function joined(ranges: readonly ServiceRange[]): readonly ServiceRange[] {
-  const result: ServiceRange[] = [];
-  for (const range of [...ranges].sort((a, b) => a.protocol - b.protocol || a.first - b.first)) {
-    const before = result.at(-1);
-    if (before !== undefined && before.protocol === range.protocol && range.first <= before.last + 1)
-      result[result.length - 1] = { ...before, last: Math.max(before.last, range.last) };
-    else result.push(range);
+const rising = (numbers: Iterable<number>): readonly number[] => [...new Set(numbers)].sort((a, b) => a - b);
+
+/** Rising, and those that overlap or touch made one: the kernel's sets of ranges take no overlap. */
+export function joinedPorts(ports: readonly PortRange[]): readonly PortRange[] {
+  const joined: PortRange[] = [];
+  for (const { first, last } of [...ports].sort((a, b) => a.first - b.first)) {
+    const before = joined.at(-1);
+    if (before !== undefined && first <= before.last + 1)
+      joined[joined.length - 1] = { first: before.first, last: Math.max(before.last, last) };
+    else joined.push({ first, last });
   }
-  return result;
+  return joined;
+}
+
+function joinedRanges(ranges: readonly ServiceRange[]): readonly ServiceRange[] {
+  return rising(ranges.map(({ protocol }) => protocol)).flatMap((protocol) =>
+    joinedPorts(ranges.filter((range) => range.protocol === protocol)).map((range) => ({ protocol, ...range })),
+  );
 }
 
 export function serviceSetOf(services: readonly Service[]): ServiceSet {
@@ -57,7 +65,7 @@ export function serviceSetOf(services: readonly Service[]): ServiceSet {
   const parts = services.flatMap((service) => (service.kind === "any" ? [] : partsOf(service)));
   const whole = new Set(parts.filter((part) => typeof part === "number"));
   const ranges = parts.filter((part) => typeof part !== "number").filter(({ protocol }) => !whole.has(protocol));
-  return { everything: false, protocols: [...whole].sort((a, b) => a - b), ranges: joined(ranges) };
+  return { everything: false, protocols: rising(whole), ranges: joinedRanges(ranges) };
 }
 
 export const isEmptySet = ({ everything, protocols, ranges }: ServiceSet): boolean =>

@@ -1,10 +1,9 @@
 /** What the judge looks things up in: elements as they would be put into the kernel, and the host's own addresses. */
+import { bytesText } from "../model/bytes.ts";
 import { ipv4ToBytes, ipv4ToNumber, parseIpv4 } from "../model/ipv4.ts";
 import { ipv6ToBytes, parseIpv6 } from "../model/ipv6.ts";
 import { hostU32At, networkU32, type PlacedElement } from "./element-bytes.ts";
 import type { World } from "./judge.ts";
-
-const textOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
 /** Range sets keep interface indexes and marks, which come first in every key, in network order. */
 function rangeKey(key: Uint8Array): Uint8Array {
@@ -15,7 +14,7 @@ function rangeKey(key: Uint8Array): Uint8Array {
 
 /** Field by field, each on its own 4-byte register: both bounds of every field must hold, and fields before the last are single values. */
 function isWithin(key: Uint8Array, first: Uint8Array, last: Uint8Array): boolean {
-  const [text, from, to] = [textOf(key), textOf(first), textOf(last)];
+  const [text, from, to] = [bytesText(key), bytesText(first), bytesText(last)];
   return key.length === first.length && text >= from && text <= to;
 }
 
@@ -24,14 +23,14 @@ export function elementsWorld(elements: Iterable<PlacedElement>, isHost: World["
   const ranges = new Map<string, PlacedElement[]>();
   for (const element of elements) {
     if (element.family !== "netdev") continue;
-    if (element.keyEnd === undefined) exact.set(`${element.set}/${textOf(element.key)}`, element);
+    if (element.keyEnd === undefined) exact.set(`${element.set}/${bytesText(element.key)}`, element);
     else ranges.set(element.set, [...(ranges.get(element.set) ?? []), element]);
   }
   return {
     isHost,
     find: (set, key) => {
       const range = ranges.get(set);
-      if (range === undefined) return exact.get(`${set}/${textOf(key)}`);
+      if (range === undefined) return exact.get(`${set}/${bytesText(key)}`);
       const turned = rangeKey(key);
       return range.find(({ key: first, keyEnd }) => keyEnd !== undefined && isWithin(turned, first, keyEnd));
     },
@@ -46,15 +45,15 @@ export interface InterfaceAddress {
 
 /** As `fib daddr type` answers: local, or broadcast, which the unspecified address counts as (inet_addr_type). */
 export function hostAddresses(interfaces: readonly InterfaceAddress[]): World["isHost"] {
-  const own = new Set<string>([textOf(Uint8Array.of(0, 0, 0, 0)), textOf(Uint8Array.of(255, 255, 255, 255))]);
+  const own = new Set<string>([bytesText(Uint8Array.of(0, 0, 0, 0)), bytesText(Uint8Array.of(255, 255, 255, 255))]);
   for (const { address, netmask } of interfaces) {
     const [ip4, ip6, mask] = [parseIpv4(address), parseIpv6(address), parseIpv4(netmask)];
-    if (ip6 !== undefined) own.add(textOf(ipv6ToBytes(ip6)));
+    if (ip6 !== undefined) own.add(bytesText(ipv6ToBytes(ip6)));
     if (ip4 === undefined) continue;
-    own.add(textOf(ipv4ToBytes(ip4)));
+    own.add(bytesText(ipv4ToBytes(ip4)));
     if (mask === undefined || ipv4ToNumber(mask) >>> 0 >= 0xfffffffe) continue;
     const last = (ipv4ToNumber(ip4) | ~ipv4ToNumber(mask)) >>> 0;
-    own.add(textOf(Uint8Array.of(last >>> 24, (last >>> 16) & 255, (last >>> 8) & 255, last & 255)));
+    own.add(bytesText(Uint8Array.of(last >>> 24, (last >>> 16) & 255, (last >>> 8) & 255, last & 255)));
   }
-  return (address) => own.has(textOf(address)) || (address.length === 4 && address[0] === 127);
+  return (address) => own.has(bytesText(address)) || (address.length === 4 && address[0] === 127);
 }
