@@ -1,12 +1,11 @@
 /** Interfaces of the running kernel over rtnetlink (linux/if_link.h, linux/neighbour.h). */
-import { GuardError } from "../model/errors.ts";
+import type { GuardError } from "../model/errors.ts";
 import { type MacAddress, macFromBytes, macToBytes } from "../model/mac.ts";
 import type { BridgeNetfilter, BridgePortFlags, FdbEntry, Link, LinkEvent, Links } from "./links.ts";
 import { openNetlink, watchNetlink } from "./netlink.ts";
 import {
   attributeMap,
   ERRNO,
-  errnoName,
   type Message,
   MessageWriter,
   messages,
@@ -14,6 +13,7 @@ import {
   type Refusal,
   readString,
   readU32,
+  refusalError,
 } from "./netlink-message.ts";
 
 const NETLINK_ROUTE = 0;
@@ -136,12 +136,8 @@ export function openLinks(options: LinksOptions = {}): Links {
   const socket = openNetlink({ protocol: NETLINK_ROUTE });
   const writer = new MessageWriter();
 
-  function refused(refusal: Refusal, what: string): GuardError {
-    const text = `${what}: ${errnoName(refusal.errno)}${refusal.words === "" ? "" : ` (${refusal.words})`}`;
-    return new GuardError(refusal.errno === ERRNO.ENODEV ? "PORT_MISSING" : "KERNEL_REFUSED", text, {
-      fields: { errno: refusal.errno },
-    });
-  }
+  const refused = (refusal: Refusal, what: string): GuardError =>
+    refusalError(what, refusal, refusal.errno === ERRNO.ENODEV ? "PORT_MISSING" : "KERNEL_REFUSED");
 
   /** One change; `write` gets the flags it must carry. */
   function change(what: string, write: (flags: number, sequence: number) => void, forgiven?: number): void {

@@ -1,4 +1,5 @@
 /** Netlink messages: written one after the other into one growing buffer, read by cursors (linux/netlink.h). */
+import { type ErrorCode, GuardError } from "../model/errors.ts";
 
 export const NLM_F = {
   REQUEST: 0x1,
@@ -223,6 +224,12 @@ export interface Refusal {
   readonly errno: number;
   readonly words: string;
   readonly sequence: number;
+}
+
+/** As operators are told. @param what was tried, such as `reading interfaces` */
+export function refusalError(what: string, { errno, words }: Refusal, code: ErrorCode = "KERNEL_REFUSED"): GuardError {
+  const text = `${what}: ${errnoName(errno)}${words === "" ? "" : ` (${words})`}`;
+  return new GuardError(code, text, { fields: { errno } });
 }
 
 /** What an NLMSG_ERROR says; undefined for a plain acknowledgement. */

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { GuardError } from "../model/errors.ts";
 import { unreachable } from "../model/never.ts";
 import { openNetlink, watchNetlink } from "./netlink.ts";
-import { ERRNO, errnoName, type Message, MessageWriter, messages, NLM_F, type Refusal } from "./netlink-message.ts";
+import { ERRNO, type Message, MessageWriter, messages, NLM_F, type Refusal, refusalError } from "./netlink-message.ts";
 import type { Family, HeldElement, HeldPortChain, Nft, NftChange, SetRef } from "./nft.ts";
 import {
   batchEdge,
@@ -126,22 +126,16 @@ export function openNft(): Nft {
     if (refusal !== undefined) throw refused(refusal, owners.get(refusal.sequence));
   }
 
-  function refused({ errno, words }: Refusal, change: NftChange | undefined): GuardError {
+  function refused(refusal: Refusal, change: NftChange | undefined): GuardError {
     const where = change === undefined ? "the transaction" : nameOf(change);
-    return new GuardError(
-      "NFT_REFUSED",
-      `the kernel refused ${where}: ${errnoName(errno)}${words === "" ? "" : ` (${words})`}`,
-      { fields: { errno } },
-    );
+    return refusalError(`the kernel refused ${where}`, refusal, "NFT_REFUSED");
   }
 
   function dumped(what: string, write: (w: MessageWriter, sequence: number) => void): readonly Message[] | undefined {
     const { refusal, messages: found } = socket.dump(write);
     if (refusal === undefined) return found;
     if (refusal.errno === ERRNO.ENOENT) return undefined;
-    throw new GuardError("KERNEL_REFUSED", `reading ${what}: ${errnoName(refusal.errno)} ${refusal.words}`, {
-      fields: { errno: refusal.errno },
-    });
+    throw refusalError(`reading ${what}`, refusal);
   }
 
   function lookup(set: SetRef, keys: readonly Uint8Array[]): readonly HeldElement[] {

@@ -4,13 +4,13 @@ import { macFromBytes, macToBytes } from "../model/mac.ts";
 import { openNetlink, watchNetlink } from "./netlink.ts";
 import {
   attributeMap,
-  errnoName,
   type Message,
   MessageWriter,
   messages,
   NLM_F,
   type Refusal,
   readU32,
+  refusalError,
 } from "./netlink-message.ts";
 import { ROUTE_PROTOCOL, type RouteEvent, type RouteItem, type RoutePlace, type Routes, routeText } from "./routes.ts";
 
@@ -134,11 +134,6 @@ export function openRoutes(): Routes {
   const socket = openNetlink({ protocol: NETLINK_ROUTE });
   const writer = new MessageWriter();
 
-  function refused(refusal: Refusal, what: string): GuardError {
-    const text = `${what}: ${errnoName(refusal.errno)}${refusal.words === "" ? "" : ` (${refusal.words})`}`;
-    return new GuardError("KERNEL_REFUSED", text, { fields: { errno: refusal.errno } });
-  }
-
   function change(type: number, flags: number, header: Uint8Array, fill: () => void): Refusal | undefined {
     const sequence = socket.nextSequence();
     writer.reset().begin(type, NLM_F.REQUEST | NLM_F.ACK | flags, sequence, header);
@@ -151,7 +146,7 @@ export function openRoutes(): Routes {
     const { refusal, messages: found } = socket.dump((w, sequence) =>
       w.begin(type, NLM_F.REQUEST | NLM_F.DUMP, sequence, header).finish(),
     );
-    if (refusal !== undefined) throw refused(refusal, "reading routes");
+    if (refusal !== undefined) throw refusalError("reading routes", refusal);
     return found;
   }
 
@@ -277,7 +272,7 @@ export function openRoutes(): Routes {
 
   function add(item: RouteItem): void {
     const refusal = item.kind === "route" ? addRoute(item) : addOther(item);
-    if (refusal !== undefined) throw refused(refusal, `adding ${item.kind} ${addressText(item.address)}`);
+    if (refusal !== undefined) throw refusalError(`adding ${item.kind} ${addressText(item.address)}`, refusal);
   }
 
   function removal(item: RouteItem): Refusal | undefined {
@@ -303,7 +298,7 @@ export function openRoutes(): Routes {
   function remove(item: RouteItem): void {
     const refusal = removal(item);
     if (refusal !== undefined && !GONE.includes(refusal.errno))
-      throw refused(refusal, `removing ${item.kind} ${addressText(item.address)}`);
+      throw refusalError(`removing ${item.kind} ${addressText(item.address)}`, refusal);
   }
 
   function watch(tell: (event: RouteEvent) => void): { close(): void } {
