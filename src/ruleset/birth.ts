@@ -9,30 +9,12 @@
  * (`fib` looks link-local addresses up on the port, and they are the bridge's). What the bridge hands to the host itself passes its input hook.
  */
 import type { PortPrefix } from "../model/names.ts";
-import {
-  accept,
-  type Chain,
-  drop,
-  goTo,
-  inSet,
-  is,
-  next,
-  oneOf,
-  type Rule,
-  rule,
-  type SetSpec,
-  type Table,
-  when,
-} from "./ast.ts";
-import { ETHER_TYPE, PORTS, PROTOCOL } from "./parts.ts";
+import { accept, type Chain, goTo, inSet, is, oneOf, type Rule, type SetSpec, type Table, when } from "./ast.ts";
+import { countedDrop, ETHER_TYPE, PORTS, PROTOCOL } from "./parts.ts";
 
 const armed: SetSpec = { name: "armed", key: ["iif"], size: PORTS, use: "static" };
 const closedIn: SetSpec = { name: "closed_from", key: ["iif"], size: PORTS, use: "counted" };
 const closedOut: SetSpec = { name: "closed_to", key: ["oif"], size: PORTS, use: "counted" };
-
-function closed(name: string, set: string, port: "iif" | "oif"): Chain {
-  return { name, rules: [rule([], [{ kind: "count", set, key: [port] }], next), when([], drop)] };
-}
 
 function gate(direction: "in" | "out", hook: string, priority: number, prefixes: readonly PortPrefix[]): Chain {
   const [port, portName, chain] =
@@ -44,7 +26,11 @@ function gate(direction: "in" | "out", hook: string, priority: number, prefixes:
 }
 
 function birthTable(family: Table["family"], gates: readonly Chain[]): Table {
-  const chains = [closed("closed_in", "closed_from", "iif"), closed("closed_out", "closed_to", "oif"), ...gates];
+  const chains = [
+    countedDrop("closed_in", "closed_from", "iif"),
+    countedDrop("closed_out", "closed_to", "oif"),
+    ...gates,
+  ];
   return { family, sets: [armed, closedIn, closedOut], chains };
 }
 
@@ -55,7 +41,7 @@ const hostClosed: SetSpec = { name: "host_from", key: ["iif"], size: PORTS, use:
 /** fe00::/8 is link-local and what is reserved beside it. Neighbour discovery was judged at the port; nothing else is offered there. */
 const LINK_LOCAL = [is("etherType", ETHER_TYPE.ip6), is("ip6DestinationTop", 0xfe)];
 const hostChains: readonly Chain[] = [
-  closed("closed_host", "host_from", "iif"),
+  countedDrop("closed_host", "host_from", "iif"),
   {
     name: "host_input",
     hook: { hook: "input", priority: -340 },

@@ -1,6 +1,6 @@
 /** ARP of a guest (contract section 2: ARP shape, sender, target, destination MAC, rate-arp). */
-import { accept, atLeast, type Chain, drop, goTo, inSet, is, rule, when, within } from "./ast.ts";
-import { ARP_BYTES, ARP_SHAPE, BROADCAST, clean, logGroups, refuseFrom, UNICAST } from "./parts.ts";
+import { accept, atLeast, type Chain, drop, goTo, inSet, is, rule, when } from "./ast.ts";
+import { ARP_BYTES, ARP_SHAPE, BROADCAST, clean, logGroups, refuseFrom, UNICAST, withinShare } from "./parts.ts";
 
 const REQUEST = is("arpOperation", 1);
 const REPLY = is("arpOperation", 2);
@@ -55,14 +55,7 @@ export const fromArp: readonly Chain[] = [
       when([], goTo("from_arp_rate")),
     ],
   },
-  {
-    name: "from_arp_rate",
-    rules: [
-      when([within("rate_arp", "iif")], goTo("from_arp_answer")),
-      refuseFrom("rate-arp"),
-      when([], goTo("from_arp_answer")),
-    ],
-  },
+  { name: "from_arp_rate", rules: withinShare("rate_arp", "rate-arp", goTo("from_arp_answer")) },
   {
     // What the host knows it answers on the port, as long as the agent says that it is there to do so.
     name: "from_arp_answer",

@@ -1,19 +1,12 @@
 /** Where a proven IP packet of a guest may go in the end: its share of the port, and nothing of the host but what the network offers (contract section 2). */
 import { accept, type Chain, goTo, inSet, is, notToHost, oneOf, toHost, when, within } from "./ast.ts";
-import { clean, PROTOCOL, refuseFrom } from "./parts.ts";
+import { clean, PROTOCOL, refuseFrom, withinShare } from "./parts.ts";
 
 /** VXLAN (RFC 7348), its port before the registry, and Geneve (RFC 8926). */
 const TUNNEL_PORTS = oneOf("udpDestination", 4789, 8472, 6081);
 
 export const fromEnd: readonly Chain[] = [
-  {
-    name: "from_multicast",
-    rules: [
-      when([within("rate_multicast", "iif")], goTo("from_end")),
-      refuseFrom("rate-multicast"),
-      when([], goTo("from_end")),
-    ],
-  },
+  { name: "from_multicast", rules: withinShare("rate_multicast", "rate-multicast", goTo("from_end")) },
   { name: "from_broadcast", rules: [refuseFrom("broadcast"), when([], goTo("from_end"))] },
   { name: "from_unknown", rules: [refuseFrom("dest-mac"), when([], goTo("from_end"))] },
   {

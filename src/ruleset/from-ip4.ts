@@ -1,19 +1,6 @@
 /** IPv4 of a guest (contract section 2), up to where it may go, which `from-end.ts` judges. */
-import {
-  accept,
-  atLeast,
-  type Chain,
-  drop,
-  goTo,
-  inSet,
-  is,
-  masked,
-  oneOf,
-  type Rule,
-  rule,
-  when,
-  within,
-} from "./ast.ts";
+import { accept, atLeast, type Chain, drop, goTo, inSet, is, masked, oneOf, type Rule, rule, when } from "./ast.ts";
+import { fromDest, fromTcp } from "./from-either.ts";
 import {
   BROADCAST,
   clean,
@@ -24,8 +11,7 @@ import {
   PROTOCOL,
   refuseFrom,
   UDP_HEADER,
-  UNICAST,
-  UNICAST4,
+  withinShare,
 } from "./parts.ts";
 
 const OWN_SOURCE = inSet("addr4", "iif", "ip4Source");
@@ -115,23 +101,7 @@ export const fromIp4: readonly Chain[] = [
       when([], goTo("from_multicast")),
     ],
   },
-  {
-    name: "from_tcp4",
-    rules: [
-      when([masked("tcpFlags", 0x12, "==", 0x02)], goTo("from_syn4")),
-      when([atLeast("tcpFlags", 0)], goTo("from_dest4")),
-      refuseFrom("ip4-shape"),
-      when([], goTo("from_dest4")),
-    ],
-  },
-  {
-    name: "from_syn4",
-    rules: [
-      when([within("rate_syn", "iif")], goTo("from_dest4")),
-      refuseFrom("rate-syn"),
-      when([], goTo("from_dest4")),
-    ],
-  },
+  ...fromTcp(4),
   {
     name: "from_udp4",
     rules: [
@@ -166,47 +136,8 @@ export const fromIp4: readonly Chain[] = [
   {
     // Both families. Somebody else's server answers a port that is only observed.
     name: "from_dhcp_rate",
-    rules: [
-      clean(accept, inSet("observed", "iif")),
-      when([within("rate_dhcp", "iif")], goTo("from_dhcp_log")),
-      refuseFrom("rate-dhcp"),
-      when([], goTo("from_dhcp_log")),
-    ],
+    rules: [clean(accept, inSet("observed", "iif")), ...withinShare("rate_dhcp", "rate-dhcp", goTo("from_dhcp_log"))],
   },
   { name: "from_dhcp_log", rules: [rule([], [{ kind: "log", group: logGroups.dhcp }], drop)] },
-  {
-    name: "from_dest4",
-    rules: [
-      when([inSet("true4", "mark", "ip4Destination", "etherDestination")], goTo("from_end")),
-      when([UNICAST4, inSet("routers", "mark", "etherDestination")], goTo("from_end")),
-      // What is used is remembered longer.
-      rule(
-        [UNICAST4, inSet("gateway_macs", "mark", "etherDestination")],
-        [{ kind: "learn", set: "gateway_macs", key: ["mark", "etherDestination"] }],
-        goTo("from_end"),
-      ),
-      rule(
-        [UNICAST4, inSet("resolved4", "iif", "ip4Destination", "etherDestination")],
-        [{ kind: "learn", set: "resolved4", key: ["iif", "ip4Destination", "etherDestination"] }],
-        goTo("from_end"),
-      ),
-      // Who shares no address has no say in who holds one: a single advertisement of a high priority takes it from all (RFC 5798 section 6.4.3).
-      when(
-        [
-          MULTICAST4,
-          is("ip4Protocol", PROTOCOL.vrrp),
-          inSet("sharers", "iif"),
-          inSet("groups4", "mark", "ip4Destination"),
-        ],
-        goTo("from_multicast"),
-      ),
-      refuseFrom("multicast", MULTICAST4, is("ip4Protocol", PROTOCOL.vrrp)),
-      when([MULTICAST4, inSet("groups4", "mark", "ip4Destination")], goTo("from_multicast")),
-      when([BROADCAST], goTo("from_broadcast")),
-      when([is("ip4Destination", 0xff_ff_ff_ff)], goTo("from_broadcast")),
-      when([UNICAST, UNICAST4], goTo("from_unknown")),
-      refuseFrom("multicast"),
-      when([], goTo("from_end")),
-    ],
-  },
+  fromDest(4),
 ];

@@ -1,18 +1,6 @@
 /** IPv6 of a guest but for neighbour discovery (contract section 2: source, DHCPv6, extension headers, multicast, destination MAC). */
-import {
-  atLeast,
-  type Chain,
-  goTo,
-  inSet,
-  is,
-  masked,
-  oneOf,
-  type Rule,
-  routingHeader,
-  rule,
-  when,
-  within,
-} from "./ast.ts";
+import { atLeast, type Chain, goTo, inSet, is, oneOf, type Rule, routingHeader, when } from "./ast.ts";
+import { fromDest, fromTcp } from "./from-either.ts";
 import {
   BEHIND_HEADERS,
   EXTENSION,
@@ -21,8 +9,6 @@ import {
   PROTOCOL,
   refuseFrom,
   UDP_HEADER,
-  UNICAST,
-  UNICAST6,
   UNWALKED,
 } from "./parts.ts";
 
@@ -118,24 +104,7 @@ export const fromIp6: readonly Chain[] = [
       when([], goTo("from_multicast")),
     ],
   },
-  {
-    name: "from_tcp6",
-    rules: [
-      when([masked("tcpFlags", 0x12, "==", 0x02)], goTo("from_syn6")),
-      when([atLeast("tcpFlags", 0)], goTo("from_dest6")),
-      // The first fragment must hold the whole chain with the transport header (RFC 7112).
-      refuseFrom("ip6-shape"),
-      when([], goTo("from_dest6")),
-    ],
-  },
-  {
-    name: "from_syn6",
-    rules: [
-      when([within("rate_syn", "iif")], goTo("from_dest6")),
-      refuseFrom("rate-syn"),
-      when([], goTo("from_dest6")),
-    ],
-  },
+  ...fromTcp(6),
   {
     name: "from_udp6",
     rules: [
@@ -172,36 +141,5 @@ export const fromIp6: readonly Chain[] = [
       refuseFrom("dhcp-client"),
     ],
   },
-  {
-    name: "from_dest6",
-    rules: [
-      when([inSet("true6", "mark", "ip6Destination", "etherDestination")], goTo("from_end")),
-      when([UNICAST6, inSet("routers", "mark", "etherDestination")], goTo("from_end")),
-      rule(
-        [UNICAST6, inSet("gateway_macs", "mark", "etherDestination")],
-        [{ kind: "learn", set: "gateway_macs", key: ["mark", "etherDestination"] }],
-        goTo("from_end"),
-      ),
-      rule(
-        [UNICAST6, inSet("resolved6", "iif", "ip6Destination", "etherDestination")],
-        [{ kind: "learn", set: "resolved6", key: ["iif", "ip6Destination", "etherDestination"] }],
-        goTo("from_end"),
-      ),
-      // As with IPv4: VRRP is for those who share an address.
-      when(
-        [
-          MULTICAST6,
-          is("transport", PROTOCOL.vrrp),
-          inSet("sharers", "iif"),
-          inSet("groups6", "mark", "ip6Destination"),
-        ],
-        goTo("from_multicast"),
-      ),
-      refuseFrom("multicast", MULTICAST6, is("transport", PROTOCOL.vrrp)),
-      when([MULTICAST6, inSet("groups6", "mark", "ip6Destination")], goTo("from_multicast")),
-      when([UNICAST, UNICAST6], goTo("from_unknown")),
-      refuseFrom("multicast"),
-      when([], goTo("from_end")),
-    ],
-  },
+  fromDest(6),
 ];

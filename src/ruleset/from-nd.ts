@@ -16,6 +16,7 @@ import {
   TLLA,
   UNICAST,
   UNICAST6,
+  withinShare,
 } from "./parts.ts";
 
 const OWN_TARGET = inSet("addr6", "iif", "ndTarget");
@@ -106,14 +107,7 @@ export const fromNd: readonly Chain[] = [
       when([], goTo("from_nd_rate")),
     ],
   },
-  {
-    name: "from_nd_rate",
-    rules: [
-      when([within("rate_nd", "iif")], goTo("from_nd_answer")),
-      refuseFrom("rate-nd"),
-      when([], goTo("from_nd_answer")),
-    ],
-  },
+  { name: "from_nd_rate", rules: withinShare("rate_nd", "rate-nd", goTo("from_nd_answer")) },
   {
     name: "from_nd_answer",
     rules: [

@@ -19,6 +19,7 @@ import {
   type Rule,
   rule,
   when,
+  within,
 } from "./ast.ts";
 
 /** NFLOG groups: what the agent hears. Per network namespace, chosen away from the small numbers other programs use. */
@@ -63,19 +64,29 @@ export const BEHIND_HEADERS = atLeast("icmpType", 0);
 export const clean = (verdict: typeof accept, ...matches: readonly Match[]): Rule =>
   rule(matches, [{ kind: "mark", value: 0 }], verdict);
 
-/** Counts the frame under its reason, and hands a sample of it to the drop log: 5/s a port, 200/s in all, so that one guest cannot flood it. */
-function tell(port: Field, counts: string, samples: string, group: number): readonly Rule[] {
+/** Hands a sample to the drop log: 5/s of one key (a port, or a port and a reason), 200/s in all, so that one guest cannot flood it. */
+export const sampled = (set: string, key: Field, group: number): Rule =>
+  rule(
+    [],
+    [
+      { kind: "rate", set, key, perSecond: 5, burst: 10 },
+      { kind: "limit", perSecond: 200 },
+      { kind: "log", group, snaplen: 600 },
+    ],
+    next,
+  );
+
+/** Counts by port alone and drops: where the set's name is the reason. */
+export const countedDrop = (name: string, set: string, port: "iif" | "oif"): Chain => ({
+  name,
+  rules: [rule([], [{ kind: "count", set, key: [port] }], next), when([], drop)],
+});
+
+/** Counts the frame under its reason, and samples it. */
+function tell(port: "iif" | "oif", counts: string, samples: string, group: number): readonly Rule[] {
   return [
     rule([], [{ kind: "count", set: counts, key: [port, "mark"] }], next),
-    rule(
-      [],
-      [
-        { kind: "rate", set: samples, key: port, perSecond: 5, burst: 10 },
-        { kind: "limit", perSecond: 200 },
-        { kind: "log", group, snaplen: 600 },
-      ],
-      next,
-    ),
+    sampled(samples, port, group),
     // Observed: judged and told, and let by (contract section 5).
     clean(accept, inSet("observed", port)),
     when([], drop),
@@ -97,6 +108,13 @@ export const refuseFrom = (reason: Reason, ...matches: readonly Match[]): Rule =
   rule(matches, [{ kind: "mark", value: reasonTable[reason].code }], jumpTo("drop_from"));
 export const refuseTo = (reason: Reason, ...matches: readonly Match[]): Rule =>
   rule(matches, [{ kind: "mark", value: reasonTable[reason].code }], goTo("drop_to"));
+
+/** Within its share the frame goes on; beyond it too where the operator switched the line off. */
+export const withinShare = (set: string, reason: Reason, then: Rule["verdict"]): readonly Rule[] => [
+  when([within(set, "iif")], then),
+  refuseFrom(reason),
+  when([], then),
+];
 
 export const BROADCAST = is("etherDestination", 0xff_ff_ff_ff_ff_ff);
 export const UNICAST = is("groupBit", 0);

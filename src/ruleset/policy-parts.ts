@@ -1,6 +1,19 @@
 /** What the chains of the service policy are made of: lookups of NICs and classes, and how a packet is refused, counted and sampled. */
-import { type Chain, drop, type Field, goTo, inSet, jumpTo, next, rule, type Statement, when } from "./ast.ts";
-import { logGroups } from "./parts.ts";
+import {
+  type Chain,
+  drop,
+  type Field,
+  goTo,
+  inSet,
+  jumpTo,
+  next,
+  type Rule,
+  rule,
+  type Statement,
+  when,
+} from "./ast.ts";
+import { logGroups, sampled } from "./parts.ts";
+
 /** "Judged and let by" ("vfgp"): the bridge's gate lets stateful ports pass nothing else. */
 export const POLICED_MARK = 0x76_66_67_70;
 /** The number of the set of services that holds everything. */
@@ -17,9 +30,12 @@ export const mapped = (map: string, ...key: readonly Field[]): Statement => ({ k
 export const flowMapped = (map: string, ...key: readonly Field[]): Statement => ({ kind: "flowMarkFrom", key, map });
 export const marked = (value: number): Statement => ({ kind: "mark", value });
 
+/** The names of sets of single addresses and of prefixes, each for both families. */
+export type AddressSets = readonly [readonly [string, string], readonly [string, string]];
+
 /** One address, and whole prefixes; of either family. A rule whose address is of the other family is skipped. */
 export const lookups = (
-  [one, many]: readonly [readonly [string, string], readonly [string, string]],
+  [one, many]: AddressSets,
   four: Field,
   six: Field,
 ): readonly (readonly [string, ...Field[]])[] => [
@@ -42,7 +58,7 @@ export const TRACKED = [
   ["tracks4", "tracks6"],
 ] as const;
 
-/** The reasons of this file by what they mean for a NIC; part of the mark of what is counted and sampled. */
+/** Why the service policy refuses, by what it means for a NIC; part of the mark of what is counted and sampled. */
 export const policyTags = {
   "policy-egress": 1,
   "policy-ingress": 2,
@@ -54,28 +70,25 @@ export const policyTags = {
 } as const;
 export type PolicyTag = keyof typeof policyTags;
 
-export const tagged = (tag: PolicyTag): Statement => ({ kind: "markAlso", value: policyTags[tag] * 2 ** TAG_SHIFT });
+const tagged = (tag: PolicyTag): Statement => ({ kind: "markAlso", value: policyTags[tag] * 2 ** TAG_SHIFT });
 
 export const tell: Chain = {
   name: "policy_tell",
   rules: [
     rule([], [{ kind: "count", set: "policy_drops", key: ["mark"] }], next),
-    rule(
-      [],
-      [
-        { kind: "rate", set: "log_policy", key: "mark", perSecond: 5, burst: 10 },
-        { kind: "limit", perSecond: 200 },
-        { kind: "log", group: logGroups.policy, snaplen: 600 },
-      ],
-      next,
-    ),
+    sampled("log_policy", "mark", logGroups.policy),
     when([inSet("watched", "mark")], goTo("policy_passed")),
     when([], drop),
   ],
 };
 
-/** Counts against the NIC of one end of the flow, samples, drops. */
+const toldAs = (tag: PolicyTag): Rule => rule([], [tagged(tag)], goTo("policy_tell"));
+
+/** Counts against the NIC in the mark, samples, drops. */
+export const refusalOfMarked = (name: string, tag: PolicyTag): Chain => ({ name, rules: [toldAs(tag)] });
+
+/** The same against the NIC of one end of the flow. */
 export const refusal = (name: string, end: string, tag: PolicyTag): Chain => ({
   name,
-  rules: [when([], jumpTo(end)), rule([], [tagged(tag)], goTo("policy_tell"))],
+  rules: [when([], jumpTo(end)), toldAs(tag)],
 });

@@ -1,11 +1,21 @@
 /** Whether the groups of both ends let a flow be opened: the same chains for either end, and for either end taken as the opener. */
 import { back, type Chain, type Field, goTo, inSet, is, jumpTo, next, type Rule, rule, when } from "./ast.ts";
-import { CLASS, EVERYTHING, flowMapped, lookups, mapped, marked, NIC, refusal } from "./policy-parts.ts";
+import {
+  type AddressSets,
+  CLASS,
+  EVERYTHING,
+  flowMapped,
+  lookups,
+  mapped,
+  marked,
+  NIC,
+  refusal,
+} from "./policy-parts.ts";
 import { serviceRanges } from "./policy-sets.ts";
 
-/** Puts what the sets know of an address into the mark and returns; else returns with the mark as it was. */
-const intoMark = (sets: typeof NIC | typeof CLASS, four: Field, six: Field): Rule[] =>
-  lookups(sets, four, six).map(([map, ...key]) => rule([], [mapped(map, ...key)], back));
+/** Puts what the sets know of an address into the mark; where they know nothing the next rule is asked, with the mark as it was. */
+export const intoMark = (sets: AddressSets, four: Field, six: Field, found: Rule["verdict"]): readonly Rule[] =>
+  lookups(sets, four, six).map(([map, ...key]) => rule([], [mapped(map, ...key)], found));
 
 /** Which end of a connection is taken for the one that opened it. */
 interface Orientation {
@@ -29,9 +39,9 @@ export const turned: Orientation = {
 };
 
 const ends = ({ suffix, opener, opened }: Orientation): readonly Chain[] => [
-  { name: `nic_opener${suffix}`, rules: [rule([], [marked(0)], next), ...intoMark(NIC, ...opener)] },
-  { name: `nic_opened${suffix}`, rules: [rule([], [marked(0)], next), ...intoMark(NIC, ...opened)] },
-  { name: `class_opener${suffix}`, rules: [...intoMark(CLASS, ...opener), rule([], [marked(0)], back)] },
+  { name: `nic_opener${suffix}`, rules: [rule([], [marked(0)], next), ...intoMark(NIC, ...opener, back)] },
+  { name: `nic_opened${suffix}`, rules: [rule([], [marked(0)], next), ...intoMark(NIC, ...opened, back)] },
+  { name: `class_opener${suffix}`, rules: [...intoMark(CLASS, ...opener, back), rule([], [marked(0)], back)] },
   {
     // A class that is no more must not stay on the connection; the same value again costs no write.
     name: `class_opened${suffix}`,

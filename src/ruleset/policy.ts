@@ -13,35 +13,32 @@ import {
   back,
   below,
   type Chain,
-  drop,
   goTo,
   inSet,
   is,
   jumpTo,
   type Match,
   masked,
-  next,
   oneOf,
   type Rule,
   rule,
   when,
   within,
 } from "./ast.ts";
-import { ETHER_TYPE, PROTOCOL } from "./parts.ts";
+import { countedDrop, ETHER_TYPE, PROTOCOL } from "./parts.ts";
 import {
   EPHEMERAL,
   MIDSTREAM,
-  mapped,
   marked,
   OPENED_HERE,
   POLICED_MARK,
   refusal,
+  refusalOfMarked,
   TRACKED,
-  tagged,
   tell,
 } from "./policy-parts.ts";
 import { deviceOf, type PolicyFamily } from "./policy-sets.ts";
-import { judges, NOBODY, straight, turned } from "./policy-sides.ts";
+import { intoMark, judges, NOBODY, straight, turned } from "./policy-sides.ts";
 
 /** First packet of a TCP connection, and nothing else. */
 const SYN = masked("tcpFlags", 0x17, "==", 0x02);
@@ -51,15 +48,8 @@ const flow: readonly Chain[] = [
   refusal("over_from", "nic_opener", "limit-from"),
   refusal("over_to", "nic_opened", "limit-to"),
   refusal("over_rate", "nic_opener", "rate-from"),
-  {
-    name: "stray_flow",
-    rules: [
-      when([], jumpTo("nic_opener")),
-      rule([atLeast("mark", 1)], [tagged("stray-from")], goTo("policy_tell")),
-      when([], jumpTo("nic_opened")),
-      rule([], [tagged("stray-to")], goTo("policy_tell")),
-    ],
-  },
+  refusalOfMarked("stray_from", "stray-from"),
+  refusalOfMarked("stray_to", "stray-to"),
   {
     /**
      * In the middle of a connection that nobody saw begin. A flow that was cut must not come back by its own next packet, so this passes only
@@ -68,13 +58,13 @@ const flow: readonly Chain[] = [
     name: "flow_midstream",
     rules: [
       when([SYN], back),
-      when([], jumpTo("nic_opener")),
-      rule([inSet("midstream", "mark")], [{ kind: "label", label: MIDSTREAM }], back),
       when([], jumpTo("nic_opened")),
       rule([inSet("midstream", "mark")], [{ kind: "label", label: MIDSTREAM }], back),
-      when([atLeast("mark", 1)], goTo("stray_flow")),
       when([], jumpTo("nic_opener")),
-      when([atLeast("mark", 1)], goTo("stray_flow")),
+      rule([inSet("midstream", "mark")], [{ kind: "label", label: MIDSTREAM }], back),
+      when([atLeast("mark", 1)], goTo("stray_from")),
+      when([], jumpTo("nic_opened")),
+      when([atLeast("mark", 1)], goTo("stray_to")),
       // What the host routes for open NICs is nobody's to judge.
     ],
   },
@@ -110,34 +100,21 @@ const GROUP4 = [is("protocol", ETHER_TYPE.ip4), atLeast("ip4DestinationTop", 224
 const GROUP6 = [is("protocol", ETHER_TYPE.ip6), is("ip6DestinationTop", 0xff)];
 
 /** By the packet's own addresses. */
-const byPacket = (end: "source" | "destination", verdict: Rule["verdict"]): Rule[] => {
-  const [four, six] =
-    end === "source" ? (["source4", "source6"] as const) : (["destination4", "destination6"] as const);
-  const [[one4, one6], [many4, many6]] = TRACKED;
-  return [
-    rule([], [mapped(one4, four)], verdict),
-    rule([], [mapped(one6, six)], verdict),
-    rule([], [mapped(many4, "protocol", four)], verdict),
-    rule([], [mapped(many6, "protocol", six)], verdict),
-  ];
-};
+const byPacket = (end: "source" | "destination", verdict: Rule["verdict"]): readonly Rule[] =>
+  intoMark(TRACKED, `${end}4`, `${end}6`, verdict);
 
 /** What belongs to no connection: of a stateful NIC nothing passes so but what is never tracked. */
-const strays: readonly Chain[] = [
-  { name: "stray_from", rules: [rule([], [tagged("stray-from")], goTo("policy_tell"))] },
-  { name: "stray_to", rules: [rule([], [tagged("stray-to")], goTo("policy_tell"))] },
-  {
-    name: "policy_stray",
-    rules: [
-      when(DISCOVERY, goTo("policy_passed")),
-      when(GROUP4, accept),
-      when(GROUP6, accept),
-      ...byPacket("source", goTo("stray_from")),
-      ...byPacket("destination", goTo("stray_to")),
-      when([], accept),
-    ],
-  },
-];
+const stray: Chain = {
+  name: "policy_stray",
+  rules: [
+    when(DISCOVERY, goTo("policy_passed")),
+    when(GROUP4, accept),
+    when(GROUP6, accept),
+    ...byPacket("source", goTo("stray_from")),
+    ...byPacket("destination", goTo("stray_to")),
+    when([], accept),
+  ],
+};
 
 const seenFromTheMiddle: Match = { kind: "labelled", label: MIDSTREAM };
 const OPENS: Match = { kind: "opens" };
@@ -210,7 +187,6 @@ const forward = (family: PolicyFamily): Chain => ({
   ],
 });
 
-/** Only what a stateful NIC sends or is sent is tracked; what is for the host itself is left to the host. */
 /** The bridge's gate wants to see that the packet was judged; one that is routed on leaves with no mark of ours. */
 const passed = (family: PolicyFamily): Chain => ({
   name: "policy_passed",
@@ -223,6 +199,7 @@ const passed = (family: PolicyFamily): Chain => ({
         ],
 });
 
+/** Only what a stateful NIC sends or is sent is tracked; what is for the host itself is left to the host. */
 const tracking = (family: PolicyFamily): readonly Chain[] => [
   {
     name: "track_bridged",
@@ -248,23 +225,19 @@ export const policyChains = (family: PolicyFamily): readonly Chain[] => [
   ...judges(straight),
   ...judges(turned),
   ...flow,
-  ...strays,
+  stray,
   { name: "track_it", rules: [rule([], [marked(0)], accept)] },
   ...tracking(family),
   ...verdicts,
   forward(family),
 ];
 
-/** What the bridge forwards from or to the port of a stateful NIC must have been judged, whoever switched off what. */
-const unjudged = (set: string, port: "iif" | "oif"): Chain => ({
-  name: set,
-  rules: [rule([], [{ kind: "count", set, key: [port] }], next), when([], drop)],
-});
 const UNICAST_IP = [is("groupBit", 0), oneOf("etherType", ETHER_TYPE.ip4, ETHER_TYPE.ip6)];
 
+/** What the bridge forwards from or to the port of a stateful NIC must have been judged, whoever switched off what. */
 export const gateChains: readonly Chain[] = [
-  unjudged("unjudged_from", "iif"),
-  unjudged("unjudged_to", "oif"),
+  countedDrop("unjudged_from", "unjudged_from", "iif"),
+  countedDrop("unjudged_to", "unjudged_to", "oif"),
   {
     name: "gate",
     hook: { hook: "forward", priority: 300 },

@@ -2,8 +2,8 @@
  * Where the host may route for guests (contract section 2, host): a routed port's packets leave by another routed port or by its network's uplink and by nothing else the
  * host is connected to, and come in the same way. And an uplink on which vifguard switched forwarding on forwards nothing but that: the host becomes nobody's router.
  */
-import { accept, type Chain, drop, goTo, inSet, is, next, rule, type SetSpec, when } from "./ast.ts";
-import { ETHER_TYPE, PORTS } from "./parts.ts";
+import { accept, type Chain, drop, goTo, inSet, is, rule, type SetSpec, when } from "./ast.ts";
+import { countedDrop, ETHER_TYPE, PORTS } from "./parts.ts";
 
 export const waySets: readonly SetSpec[] = [
   { name: "routed", key: ["iif"], size: PORTS, use: "static" },
@@ -27,15 +27,10 @@ export const waySets: readonly SetSpec[] = [
 const IP4 = is("protocol", ETHER_TYPE.ip4);
 const IP6 = is("protocol", ETHER_TYPE.ip6);
 
-const counted = (name: string, port: "iif" | "oif"): Chain => ({
-  name,
-  rules: [rule([], [{ kind: "count", set: name, key: [port] }], next), when([], drop)],
-});
-
 export const wayChains: readonly Chain[] = [
-  counted("astray_from", "iif"),
-  counted("astray_to", "oif"),
-  counted("asked_from", "iif"),
+  countedDrop("astray_from", "astray_from", "iif"),
+  countedDrop("astray_to", "astray_to", "oif"),
+  countedDrop("asked_from", "asked_from", "iif"),
   {
     /**
      * For a guest the host asks the LAN who has an address, and keeps what it asked for: the table has room for some hundred (gc_thresh), for all guests and the host itself.
