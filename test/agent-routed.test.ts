@@ -1,21 +1,18 @@
 /** Routed networks on a memory kernel: what a port brings to the host and takes away again, and that nothing of anybody else is touched. */
 import { expect, test } from "vitest";
-import { type Agent, startAgent } from "../src/agent/agent.ts";
+import type { Agent } from "../src/agent/agent.ts";
 import { loadSite } from "../src/config/load.ts";
-import { memoryFrames } from "../src/kernel/frames-memory.ts";
 import { memoryLinks } from "../src/kernel/links-memory.ts";
 import { memoryNft } from "../src/kernel/nft-memory.ts";
 import { type RouteItem, routeText } from "../src/kernel/routes.ts";
 import { memoryRoutes } from "../src/kernel/routes-memory.ts";
 import { memorySysctls } from "../src/kernel/sysctls.ts";
-import { type InterfaceName, parseHostId, parseInterfaceName, parsePortPrefix } from "../src/model/names.ts";
+import { type InterfaceName, parseInterfaceName } from "../src/model/names.ts";
 import { type SettingName, settingNames, settingTable } from "../src/model/settings.ts";
 import { HOST_PORT_MAC } from "../src/model/wiring.ts";
 import { buildSkeleton } from "../src/ruleset/skeleton.ts";
 import { memoryStore } from "../src/store/memory.ts";
-
-const clock = { now: () => 1_700_000_000_000 };
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+import { clock, portPrefixes, startMemoryAgent } from "./support/memory-agent.ts";
 
 const site = (more = "", nic = ""): string => `kind: network
 name: lan0
@@ -53,8 +50,6 @@ const nameOf = (text: string): InterfaceName => {
 };
 
 async function createHost(text = site()) {
-  const [host, prefix] = [parseHostId("h1"), parsePortPrefix("vif")];
-  if (host === undefined || prefix === undefined) throw new TypeError("names");
   const [nft, links, routes, sysctls, store] = [
     memoryNft(),
     memoryLinks(),
@@ -68,28 +63,18 @@ async function createHost(text = site()) {
     return links.add(name);
   };
   const start = (): Promise<Agent> =>
-    startAgent({
+    startMemoryAgent({
       nft,
       links,
-      frames: memoryFrames(),
       routing: { routes, sysctls },
       store,
-      clock,
-      log: silent,
-      host,
-      epoch: "boot/1",
-      portPrefixes: [prefix],
-      version: "test",
-      kernel: { release: "test", nft: "test", shape: "port-chains", policy: "bridge-netfilter", capabilities: [] },
-      storeKind: "memory",
-      auditEvery: 3_600_000,
     });
   const uplink = add("eth0");
   let agent = await start();
   const apply = (wanted: string) => agent.operations.apply(loadSite(wanted, "site"), { dryRun: false });
   await apply(text);
   await agent.settled();
-  const { table } = buildSkeleton([prefix], ["inet"]);
+  const { table } = buildSkeleton(portPrefixes, ["inet"]);
   return {
     links,
     routes,

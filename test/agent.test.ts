@@ -1,21 +1,15 @@
 /** The agent on a memory kernel: what is refused, and that a refusal leaves the port shut and everything else as it was. */
 import { describe, expect, test } from "vitest";
-import { type Agent, startAgent } from "../src/agent/agent.ts";
+import type { Agent } from "../src/agent/agent.ts";
 import { loadSite } from "../src/config/load.ts";
-import { memoryFrames } from "../src/kernel/frames-memory.ts";
 import { memoryLinks } from "../src/kernel/links-memory.ts";
 import type { NftChange } from "../src/kernel/nft.ts";
 import { memoryNft } from "../src/kernel/nft-memory.ts";
-import { memoryRoutes } from "../src/kernel/routes-memory.ts";
-import { memorySysctls } from "../src/kernel/sysctls.ts";
 import { GuardError } from "../src/model/errors.ts";
-import { parseHostId, parsePortPrefix } from "../src/model/names.ts";
 import { buildSkeleton } from "../src/ruleset/skeleton.ts";
 import { memoryStore } from "../src/store/memory.ts";
 import type { Store } from "../src/store/store.ts";
-
-const clock = { now: () => 1_700_000_000_000 };
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+import { clock, portPrefixes, startMemoryAgent } from "./support/memory-agent.ts";
 
 const site = `kind: network
 name: lan0
@@ -36,14 +30,12 @@ spec: { nics: [ { network: lan0 } ] }
 `;
 
 async function createHost(store: Store = memoryStore(clock)) {
-  const [host, prefix] = [parseHostId("h1"), parsePortPrefix("vif")];
-  if (host === undefined || prefix === undefined) throw new TypeError("names");
   const nft = memoryNft();
   const links = memoryLinks();
   links.add("br0", "bridge");
   const hooks = { beforeCommit: (_: readonly NftChange[]): void => undefined };
   const start = (): Promise<Agent> =>
-    startAgent({
+    startMemoryAgent({
       nft: {
         ...nft,
         commit: (changes) => {
@@ -52,24 +44,13 @@ async function createHost(store: Store = memoryStore(clock)) {
         },
       },
       links,
-      frames: memoryFrames(),
-      routing: { routes: memoryRoutes(), sysctls: memorySysctls() },
       store,
-      clock,
-      log: silent,
-      host,
-      epoch: "boot/1",
-      portPrefixes: [prefix],
-      version: "test",
-      kernel: { release: "test", nft: "test", shape: "port-chains", policy: "bridge-netfilter", capabilities: [] },
-      storeKind: "memory",
-      auditEvery: 3_600_000,
     });
   const agent = await start();
   const apply = (text: string) => agent.operations.apply(loadSite(text, "site"), { dryRun: false });
   await apply(site);
   await agent.settled();
-  const { table } = buildSkeleton([prefix], ["inet"]);
+  const { table } = buildSkeleton(portPrefixes, ["inet"]);
   const held = (set: string): number => nft.elements({ family: "netdev", table, set })?.length ?? -1;
   const up = (name: string): boolean | undefined => links.list().find((link) => link.name === name)?.up;
   return { nft, links, store, agent, apply, held, up, hooks, table, operations: agent.operations };

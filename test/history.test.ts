@@ -4,31 +4,19 @@
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Agent, startAgent } from "../src/agent/agent.ts";
+import type { Agent } from "../src/agent/agent.ts";
 import { startMirror } from "../src/agent/mirror.ts";
 import { loadSite } from "../src/config/load.ts";
-import { memoryFrames } from "../src/kernel/frames-memory.ts";
 import { memoryLinks } from "../src/kernel/links-memory.ts";
 import type { NftChange, SetRef } from "../src/kernel/nft.ts";
 import { memoryNft } from "../src/kernel/nft-memory.ts";
-import { memoryRoutes } from "../src/kernel/routes-memory.ts";
-import { memorySysctls } from "../src/kernel/sysctls.ts";
 import { GuardError } from "../src/model/errors.ts";
-import { parseHostId, parsePortPrefix } from "../src/model/names.ts";
 import { desiredHost } from "../src/plan/desired.ts";
 import { guardChanges, linkSteps, portChainPrefix } from "../src/plan/host.ts";
 import { wishedSets } from "../src/ruleset/elements.ts";
 import { buildSkeleton } from "../src/ruleset/skeleton.ts";
 import { memoryStore } from "../src/store/memory.ts";
-
-const host = parseHostId("h1");
-const prefix = parsePortPrefix("vif");
-if (host === undefined || prefix === undefined) throw new TypeError("names");
-const hostId = host;
-const portPrefixes = [prefix];
-const clock = { now: () => 1_700_000_000_000 };
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
-const EPOCH = "boot/1";
+import { clock, EPOCH, hostId, portPrefixes, startMemoryAgent } from "./support/memory-agent.ts";
 
 const network = `kind: network
 name: lan0
@@ -124,21 +112,10 @@ async function createWorld() {
     },
   };
   const start = (): Promise<Agent> =>
-    startAgent({
+    startMemoryAgent({
       nft: counted,
       links,
-      frames: memoryFrames(),
-      routing: { routes: memoryRoutes(), sysctls: memorySysctls() },
       store,
-      clock,
-      log: silent,
-      host: hostId,
-      epoch: EPOCH,
-      portPrefixes,
-      version: "test",
-      kernel: { release: "test", nft: "test", shape: "port-chains", policy: "bridge-netfilter", capabilities: [] },
-      storeKind: "memory",
-      auditEvery: 3_600_000,
     });
   let agent = await start();
   const apply = async (text: string): Promise<unknown> =>

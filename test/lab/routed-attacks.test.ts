@@ -6,6 +6,7 @@ import { countsOf } from "../../src/lab/guarded.ts";
 import { type Bench, openBench } from "../../src/lab/trial.ts";
 import { parseIpv4 } from "../../src/model/ipv4.ts";
 import { guestAt } from "../support/guarded-lab.ts";
+import { expectStopped } from "../support/lies.ts";
 import { type RoutedLab, raiseRoutedLab } from "../support/routed-lab.ts";
 
 const own = process.pid.toString(36);
@@ -35,14 +36,7 @@ describe("a guest on a routed port", () => {
     await routed?.lab.down();
   });
 
-  test.each(table)("$name is stopped: $says", async (attack) => {
-    const trial = await bench.try(attack);
-    expect(trial.sent).toBeGreaterThan(0);
-    expect(trial.arrivedAt, "boxes that saw the lie").toEqual([]);
-    if (attack.reason !== undefined)
-      expect([...trial.counted.keys()], "counted under its line of the contract").toContain(attack.reason);
-    expect(trial.controlPassed, `control: ${attack.control.says}`).toBe(true);
-  });
+  test.each(table)("$name is stopped: $says", (attack) => expectStopped(bench, attack));
 
   test("no lie has changed what the host knows of its guests and its LAN", async () => {
     const { lab, guests } = routed;
