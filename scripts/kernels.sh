@@ -71,18 +71,19 @@ fetch_kernel() {
   printf '%s\n' "${package#linux-image-}" >"$home/release"
 }
 
-# Just enough to see / by 9p: busybox, the modules for that, and our init.
-make_initramfs() {
-  local home=$1 release=$2 out=$3 root module file
+# What a machine boots into: busybox, modules, and files of ours: pack_initramfs HOME RELEASE OUT "MODULES" INIT [FILE…]
+pack_initramfs() {
+  local home=$1 release=$2 out=$3 modules=$4 init=$5 root module file
+  shift 5
   root=$(mktemp -d)
   mkdir -p "$root/bin" "$root/modules" "$root/proc" "$root/sys" "$root/dev"
   cp /bin/busybox "$root/bin/busybox"
-  cp scripts/kernel-init "$root/init"
+  cp "$init" "$root/init"
   chmod 755 "$root/init"
-  for module in virtio_pci virtio_rng 9pnet_virtio 9p overlay; do
-    # What is built in has no file; dependencies come before what needs them.
-    modprobe -d "$home/root" -S "$release" --show-depends "$module" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p'
-  done | awk '!seen[$0]++' | while read -r file; do
+  [ $# = 0 ] || cp "$@" "$root/"
+  # The names are separate words on purpose.
+  # shellcheck disable=SC2086
+  module_files "$home/root" "$release" $modules | while read -r file; do
     module=$(basename "${file%.xz}")
     case $file in *.xz) xz -dc "$file" >"$root/modules/$module" ;; *) cp "$file" "$root/modules/$module" ;; esac
     printf '%s\n' "$module" >>"$root/modules/order"
@@ -91,28 +92,45 @@ make_initramfs() {
   rm -rf "$root"
 }
 
-# Boots the kernel of a series and runs a command of this tree in it: run_on SERIES OUT SECONDS COMMAND…
-# OUT/report and whatever else the command writes to /run/out are left in OUT. Status of the command; 98 when the machine ended by itself, 124 out of time.
-run_on() {
-  local series=$1 out=$2 seconds=$3 home=$kernel_cache/$1 release status=0
-  shift 3
-  release=$(cat "$home/release")
-  make_initramfs "$home" "$release" "$out/initramfs"
+# What the machine is to run in this tree: write_command OUT [NAME=VALUE…] COMMAND…
+write_command() {
+  local out=$1
+  shift
   {
     printf 'cd %q && exec env' "$PWD"
-    printf ' %q' PATH="$PATH" HOME=/root TERM=dumb NO_COLOR=1 "${vm_environment[@]}" "$@"
+    printf ' %q' PATH="$PATH" HOME=/root TERM=dumb NO_COLOR=1 "$@"
     printf '\n'
   } >"$out/command"
-  # oops=panic and panic=-1: a kernel in trouble ends the machine at once, and that is a failure.
-  timeout --foreground "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -machine q35 -m 2048 -smp 2 \
+}
+
+# A machine that sees this one's / and OUT, with the processor, the memory and the kernel that QEMU is told: boot OUT SECONDS QEMU-ARGUMENT…
+# OUT/report and whatever else the command writes to /run/out are left in OUT. Status of the command; 98 when the machine ended by itself, 124 out of time.
+boot() {
+  local out=$1 seconds=$2 status=0
+  shift 2
+  timeout --foreground "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -machine q35 \
     -nodefaults -no-user-config -display none -no-reboot -serial stdio -device virtio-rng-pci \
     -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap -device virtio-9p-pci,fsdev=root,mount_tag=root \
     -fsdev local,id=out,path="$out",security_model=none -device virtio-9p-pci,fsdev=out,mount_tag=out \
-    -kernel "$home/root/boot/vmlinuz-$release" -initrd "$out/initramfs" \
-    -append "console=ttyS0 quiet panic=-1 oops=panic vg.modules=$home/root/lib/modules vg.out=$out" </dev/null | sed -u 's/\r//g' || status=$?
+    "$@" </dev/null | sed -u 's/\r//g' || status=$?
   [ "$status" != 124 ] || return 124
   [ ! -s "$out/status" ] || return "$(cat "$out/status")"
   return 98
+}
+
+# Just enough to see / by 9p.
+make_initramfs() { pack_initramfs "$1" "$2" "$3" "virtio_pci virtio_rng 9pnet_virtio 9p overlay" scripts/kernel-init; }
+
+# Boots the kernel of a series and runs a command of this tree in it: run_on SERIES OUT SECONDS COMMAND…
+run_on() {
+  local series=$1 out=$2 seconds=$3 home=$kernel_cache/$1 release
+  shift 3
+  release=$(cat "$home/release")
+  make_initramfs "$home" "$release" "$out/initramfs"
+  write_command "$out" "${vm_environment[@]}" "$@"
+  # oops=panic and panic=-1: a kernel in trouble ends the machine at once, and that is a failure.
+  boot "$out" "$seconds" -cpu max -m 2048 -smp 2 -kernel "$home/root/boot/vmlinuz-$release" -initrd "$out/initramfs" \
+    -append "console=ttyS0 quiet panic=-1 oops=panic vg.modules=$home/root/lib/modules vg.out=$out"
 }
 
 # What is run, and how long one kernel may take (seconds). What the quick ones leave out is each single lie, and the guard's life.

@@ -14,23 +14,7 @@ tools_of() {
 }
 
 # A guest that boots in seconds under QEMU's emulator: Debian's kernel, busybox, the modules of a virtio and of a Xen NIC.
-make_guest() {
-  local home=$1 release=$2 out=$3 root module file
-  root=$(mktemp -d)
-  mkdir -p "$root/bin" "$root/modules" "$root/proc" "$root/sys" "$root/dev"
-  cp /bin/busybox "$root/bin/busybox"
-  cp scripts/guest-init "$root/init"
-  cp scripts/guest-lease "$root/lease"
-  for module in virtio_pci virtio_net xen-netfront; do
-    modprobe -d "$home/root" -S "$release" --show-depends "$module" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p'
-  done | awk '!seen[$0]++' | while read -r file; do
-    module=$(basename "${file%.xz}")
-    case $file in *.xz) xz -dc "$file" >"$root/modules/$module" ;; *) cp "$file" "$root/modules/$module" ;; esac
-    printf '%s\n' "$module" >>"$root/modules/order"
-  done
-  (cd "$root" && find . -print0 | cpio -0 --quiet -o -H newc -R 0:0) >"$out"
-  rm -rf "$root"
-}
+make_guest() { pack_initramfs "$1" "$2" "$3" "virtio_pci virtio_net xen-netfront" scripts/guest-init scripts/guest-lease; }
 
 xen_cache=${VIFGUARD_XEN_CACHE:-/var/cache/vifguard-xen}
 
@@ -58,22 +42,12 @@ unpack_kernel() {
 # As run_on of kernels.sh, but the kernel runs as dom-0 of a real Xen: run_dom0 OUT SECONDS COMMAND…
 # QEMU must hide SMAP (Xen's builder of dom-0 dies of it under TCG) and RDTSCP (no nRIP for SVM).
 run_dom0() {
-  local out=$1 seconds=$2 home=$kernel_cache/6.1 release status=0
+  local out=$1 seconds=$2 home=$kernel_cache/6.1 release
   shift 2
   release=$(cat "$home/release")
   make_initramfs "$home" "$release" "$out/initramfs"
-  {
-    printf 'cd %q && exec env' "$PWD"
-    printf ' %q' PATH="$PATH" HOME=/root TERM=dumb NO_COLOR=1 "$@"
-    printf '\n'
-  } >"$out/command"
-  timeout --foreground "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-smap,-smep,-la57,-pku,-rdtscp,-xsave,-avx,-avx2,-fma,-f16c -machine q35 -m 1700 -smp 1 \
-    -nodefaults -no-user-config -display none -no-reboot -serial stdio -device virtio-rng-pci \
-    -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap -device virtio-9p-pci,fsdev=root,mount_tag=root \
-    -fsdev local,id=out,path="$out",security_model=none -device virtio-9p-pci,fsdev=out,mount_tag=out \
+  write_command "$out" "$@"
+  boot "$out" "$seconds" -cpu max,-smap,-smep,-la57,-pku,-rdtscp,-xsave,-avx,-avx2,-fma,-f16c -m 1700 -smp 1 \
     -kernel "$xen_cache/xen" -append "dom0_mem=1100M,max:1100M dom0_max_vcpus=1 console=com1 com1=115200,8n1 noreboot=no loglvl=warning guest_loglvl=warning" \
-    -initrd "$home/root/boot/vmlinuz-$release console=hvc0 quiet panic=-1 oops=panic vg.modules=$home/root/lib/modules vg.out=$out,$out/initramfs" </dev/null | sed -u 's/\r//g' || status=$?
-  [ "$status" != 124 ] || return 124
-  [ ! -s "$out/status" ] || return "$(cat "$out/status")"
-  return 98
+    -initrd "$home/root/boot/vmlinuz-$release console=hvc0 quiet panic=-1 oops=panic vg.modules=$home/root/lib/modules vg.out=$out,$out/initramfs"
 }

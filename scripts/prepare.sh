@@ -73,21 +73,27 @@ install_packages() {
   disable_daemons "$missing"
 }
 
+# Of modules and all they need, in the order to load them; what is built in has no file: module_files ROOT RELEASE MODULE…
+module_files() {
+  local root=$1 release=$2 module
+  shift 2
+  for module in "$@"; do
+    modprobe -d "$root" -S "$release" --show-depends "$module" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p'
+  done | awk '!seen[$0]++'
+}
+
 # A stock kernel for guests that tests boot under QEMU's emulator: Debian's small one for amd64, 27 MB, with the modules of a NIC. Unpacked here, never installed.
 guest_kernel=${VIFGUARD_KERNEL_CACHE:-/var/cache/vifguard-kernels}/guest
 
 unpack_guest_kernel() {
-  local work=$1 package release module
+  local work=$1 package release file
   package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
   [ -n "$package" ] || return 1
   release=${package#linux-image-}
   (cd "$work" && apt-get download -q -o APT::Sandbox::User=root "$package") || return 1
   dpkg-deb -x "$work"/*.deb "$work/root" && depmod -b "$work/root" "$release" || return 1
   mkdir -p "$work/guest"
-  # Dependencies come before what needs them; what is built in has no file.
-  for module in virtio_pci virtio_net; do
-    modprobe -d "$work/root" -S "$release" --show-depends "$module" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p'
-  done | awk '!seen[$0]++' | while read -r file; do
+  module_files "$work/root" "$release" virtio_pci virtio_net | while read -r file; do
     cp "$file" "$work/guest/"
     basename "$file" >>"$work/guest/modules"
   done
@@ -157,12 +163,4 @@ prepare() {
   build_tree
   exec 9>&-
   say "ready"
-}
-
-# "passed failed skipped" of vitest's report.
-sum_of_report() {
-  node -e '
-    const report = JSON.parse(require("node:fs").readFileSync(process.argv[1], "utf8"));
-    console.log(report.numPassedTests, report.numFailedTests, report.numPendingTests + report.numTodoTests);
-  ' "$1"
 }
