@@ -1,13 +1,8 @@
-/**
- * Security groups through the life of the agent and of flows (contract sections 4 and 5): what runs when a NIC is first judged, an agent that is killed and comes
- * back, rules another program threw away, and a kernel that cannot track connections.
- */
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startAgent } from "../../src/lab/guarded.ts";
 import { patience } from "../../src/lab/patience.ts";
 import { type GuestBox, globalOf } from "../../src/lab/topology.ts";
-import { type Flows, flowsIn, type Stream } from "../support/flows.ts";
+import { areCut, type Flows, flowsIn, goOn, type Stream } from "../support/flows.ts";
 import {
   agentPid,
   applyExtras,
@@ -33,27 +28,6 @@ const site = (guest1: string, guest2: string): SiteExtras => ({
   groups,
   nics: { guest1: `groups: [${guest1}]`, guest2: `groups: [${guest2}]` },
 });
-
-const counts = (streams: readonly Stream[]): Promise<readonly number[]> =>
-  Promise.all(streams.map(({ count }) => count()));
-
-/** Every one of them comes further than it was. */
-async function goOn(streams: readonly Stream[], what: string): Promise<void> {
-  const before = await counts(streams);
-  const further = async (): Promise<boolean> =>
-    (await counts(streams)).every((count, n) => count > (before[n] ?? 0) + 10);
-  expect(await eventually(further), `${what}: ${before}, then ${await counts(streams)}`).toBe(true);
-}
-
-/** None of them comes further, after what was on its way has arrived. */
-async function areCut(streams: readonly Stream[], what: string): Promise<void> {
-  const still = async (): Promise<boolean> => {
-    const before = await counts(streams);
-    await sleep(patience(500));
-    return String(await counts(streams)) === String(before);
-  };
-  expect(await eventually(still), what).toBe(true);
-}
 
 describe("groups and time", () => {
   let guarded: GuardedLab;

@@ -1,4 +1,6 @@
 /** Flows of real programs between boxes of a lab: servers, questions, and streams of which is asked at any time how far they have come. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect } from "vitest";
 import type { Running } from "../../src/lab/exec.ts";
 import { patience } from "../../src/lab/patience.ts";
 import type { Lab } from "../../src/lab/raise.ts";
@@ -81,4 +83,25 @@ export function flowsIn(lab: Lab): Flows {
       return stdout.split("\n").filter((line) => line !== "");
     },
   };
+}
+
+const counts = (streams: readonly Stream[]): Promise<readonly number[]> =>
+  Promise.all(streams.map(({ count }) => count()));
+
+/** Every one of them comes further than it was. */
+export async function goOn(streams: readonly Stream[], what: string): Promise<void> {
+  const before = await counts(streams);
+  const further = async (): Promise<boolean> =>
+    (await counts(streams)).every((count, n) => count > (before[n] ?? 0) + 10);
+  expect(await eventually(further), `${what}: ${before}, then ${await counts(streams)}`).toBe(true);
+}
+
+/** None of them comes further, after what was on its way has arrived. */
+export async function areCut(streams: readonly Stream[], what: string): Promise<void> {
+  const still = async (): Promise<boolean> => {
+    const before = await counts(streams);
+    await sleep(patience(500));
+    return String(await counts(streams)) === String(before);
+  };
+  expect(await eventually(still), what).toBe(true);
 }
