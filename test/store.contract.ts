@@ -1,4 +1,4 @@
-/** What every store must do, whatever stands behind it. Run on the memory store and on the embedded one (`store.test.ts`). */
+/** What every store must do, whatever stands behind it. Run on the memory store and the embedded one (`store.test.ts`) and on etcd (`lab/store-etcd.test.ts`). */
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
@@ -10,6 +10,10 @@ export interface Subject {
   readonly store: Store;
   /** After closing: what has to be removed. */
   readonly clean: () => void;
+  /** Lets time go by, where it is not the test's own clock. */
+  readonly wait?: (seconds: number) => Promise<void>;
+  /** Forgets what is more than `history` transactions old, where the store does not do so by itself. */
+  readonly forget?: (store: Store) => Promise<void>;
 }
 /** @param options.history how many transactions late watchers can catch up with */
 export type OpenSubject = (clock: Clock, options: { readonly history?: number }) => Promise<Subject>;
@@ -100,11 +104,13 @@ function replay(changes: readonly Change[]): Record<Key, Json> {
 export function storeContract(name: string, open: OpenSubject): void {
   describe(name, () => {
     const opened: Subject[] = [];
-    async function fresh(clock: Clock = testClock(), options: { readonly history?: number } = {}): Promise<Store> {
-      const subject = await open(clock, options);
-      opened.push(subject);
-      return subject.store;
+    async function subject(options: Options = {}): Promise<Required<Subject>> {
+      const clock = testClock();
+      const made = await open(clock, options);
+      opened.push(made);
+      return { wait: async (seconds) => clock.advance(seconds), forget: async () => undefined, ...made };
     }
+    const fresh: Fresh = async () => (await subject()).store;
     afterEach(async () => {
       for (const { store, clean } of opened.splice(0)) {
         await store.close();
@@ -113,14 +119,18 @@ export function storeContract(name: string, open: OpenSubject): void {
     });
     transactions(fresh);
     watches(fresh);
+    forgetting(subject);
     watchLife(fresh);
+    expiry(subject);
     leases(fresh);
     oddValues(fresh);
     anyHistory(fresh);
   });
 }
 
-type Fresh = (clock?: Clock, options?: { readonly history?: number }) => Promise<Store>;
+type Options = { readonly history?: number };
+type Fresh = () => Promise<Store>;
+type FreshSubject = (options?: Options) => Promise<Required<Subject>>;
 
 function transactions(fresh: Fresh): void {
   test("a new store is empty at revision 0", async () => {
@@ -259,11 +269,14 @@ function watches(fresh: Fresh): void {
     expect(await take(store, "", revision, 1)).toEqual([{ revision: 2, changes: [{ key: "b", value: 2 }] }]);
     await missed;
   });
+}
 
+function forgetting(subject: FreshSubject): void {
   test("what is older than the store remembers is refused, what it remembers is told", async () => {
-    const store = await fresh(testClock(), { history: 10 });
+    const { store, forget } = await subject({ history: 10 });
     for (let n = 1; n <= 40; n += 1) await commits(store, write(put("a", n)));
     await sleep(1);
+    await forget(store);
     expect(await codeOf(() => take(store, "", 0, 1))).toBe("CONFLICT");
     expect((await take(store, "", 30, 10)).map(({ revision }) => revision)).toEqual(
       Array.from({ length: 10 }, (_, n) => n + 31),
@@ -271,7 +284,7 @@ function watches(fresh: Fresh): void {
   });
 
   test("a slow watcher loses nothing within the history, and is told when it fell behind it", async () => {
-    const store = await fresh(testClock(), { history: 50 });
+    const { store, forget } = await subject({ history: 50 });
     const patient = store.watch("", 0, new AbortController().signal)[Symbol.asyncIterator]();
     const asleep = store.watch("", 0, new AbortController().signal)[Symbol.asyncIterator]();
     for (let n = 1; n <= 200; n += 1) {
@@ -283,11 +296,12 @@ function watches(fresh: Fresh): void {
       }
       await sleep(1);
     }
+    await forget(store);
     expect(await codeOf(() => asleep.next())).toBe("CONFLICT");
   });
 
   test("a change larger than everything remembered still reaches who waits for it", async () => {
-    const store = await fresh(testClock(), { history: 1 });
+    const { store } = await subject({ history: 1 });
     const waiting = collect(store, "", 0);
     await sleep(1);
     await Promise.all(Array.from({ length: 20 }, (_, n) => store.commit(write(put(`k/${n}`, n)))));
@@ -343,19 +357,18 @@ function watchLife(fresh: Fresh): void {
   });
 }
 
-function leases(fresh: Fresh): void {
+function expiry(subject: FreshSubject): void {
   test("entries of a lease that is not kept alive vanish, as a change, though nobody reads", async () => {
-    const clock = testClock();
-    const store = await fresh(clock);
-    const [short, long] = [await store.grantLease(5), await store.grantLease(60)];
+    const { store, wait } = await subject();
+    const [short, long] = [await store.grantLease(2), await store.grantLease(60)];
     await commits(store, write(put("host/a", 1, short), put("host/b", 1, short), put("host/c", 1, long), put("x", 1)));
     expect((await store.read("host/a")).entries.get("host/a")).toMatchObject({ lease: short });
     expect((await store.read("x")).entries.get("x")).toEqual({ key: "x", value: 1, revision: 1 });
     const watch = collect(store, "", 1);
-    clock.advance(4.9);
+    await wait(1);
     await sleep(300);
     expect(watch.seen).toEqual([]);
-    clock.advance(0.2);
+    await wait(1.1);
     await eventually(() => watch.seen.length > 0);
     expect(replay(watch.seen)).toEqual({});
     expect(watch.seen[0]?.changes.map(({ key }) => key).sort()).toEqual(["host/a", "host/b"]);
@@ -364,16 +377,15 @@ function leases(fresh: Fresh): void {
   });
 
   test("a lease that is kept alive lives, one that ended cannot be woken or written under", async () => {
-    const clock = testClock();
-    const store = await fresh(clock);
-    const lease = await store.grantLease(10);
+    const { store, wait } = await subject();
+    const lease = await store.grantLease(2);
     await commits(store, write(put("host/a", 1, lease)));
-    for (let n = 0; n < 5; n += 1) {
-      clock.advance(9);
+    for (let n = 0; n < 3; n += 1) {
+      await wait(1.2);
       expect(await store.keepAlive(lease)).toBe(true);
     }
     expect(await values(store)).toEqual({ "host/a": 1 });
-    clock.advance(11);
+    await wait(3);
     expect(await store.keepAlive(lease)).toBe(false);
     expect(await values(store)).toEqual({});
     expect(await codeOf(() => store.commit(write(put("host/a", 2, lease))))).toBe("CONFLICT");
@@ -381,16 +393,17 @@ function leases(fresh: Fresh): void {
   });
 
   test("an expired entry is gone for the transaction that comes next", async () => {
-    const clock = testClock();
-    const store = await fresh(clock);
+    const { store, wait } = await subject();
     const lease = await store.grantLease(1);
     await commits(store, write(put("lock", "a", lease)));
     expect(await store.commit(when("lock", 0, put("lock", "b")))).toEqual({ ok: false, conflict: "lock" });
-    clock.advance(2);
+    await wait(2.5);
     await commits(store, when("lock", 0, put("lock", "b")));
     expect(await values(store)).toEqual({ lock: "b" });
   });
+}
 
+function leases(fresh: Fresh): void {
   test("revoking takes away what stands under the lease now, not what once did", async () => {
     const store = await fresh();
     const [lease, other] = [await store.grantLease(60), await store.grantLease(60)];

@@ -4,7 +4,8 @@
  */
 import type { Clock } from "../model/clock.ts";
 import { GuardError } from "../model/errors.ts";
-import type { Change, Commit, Entry, Json, Key, LeaseId, Revision, Snapshot, Store, Transaction } from "./store.ts";
+import { type Admitted, admit, type Draft, defect } from "./admit.ts";
+import type { Change, Commit, Entry, Key, LeaseId, Revision, Snapshot, Store } from "./store.ts";
 
 export interface MemoryOptions {
   /** How many transactions a late watcher can catch up with. */
@@ -16,17 +17,6 @@ const HISTORY = 10_000;
 const HISTORY_CHARACTERS = 32 * 1024 * 1024;
 /** How late an expired lease may be noticed when nobody reads or writes, in milliseconds. */
 const EXPIRY_EVERY = 250;
-
-/** A transaction that was checked and copied, so that what the caller does with its objects afterwards changes nothing. */
-interface Admitted {
-  readonly expect: Transaction["expect"];
-  readonly writes: readonly Draft[];
-}
-interface Draft {
-  readonly key: Key;
-  /** Without it the key is deleted. */
-  readonly put?: { readonly value: Json; readonly text: string; readonly lease?: LeaseId };
-}
 
 /** What is to become of the contents; `end` takes away a lease and what stands under it. */
 export type Wish =
@@ -53,32 +43,6 @@ export type Verdict =
 
 /** Judges wishes one after the other, each against what the ones before it would leave. Changes nothing. */
 export type Stage = (wish: Wish) => Verdict;
-
-const defect = (message: string): GuardError => new GuardError("INTERNAL", message);
-
-function copied(key: Key, value: Json): { readonly value: Json; readonly text: string } {
-  try {
-    const text = JSON.stringify(value);
-    const copy: Json = JSON.parse(text);
-    return { value: copy, text };
-  } catch (cause) {
-    throw new GuardError("INTERNAL", `the value for store key '${key}' is not JSON`, { fields: { key }, cause });
-  }
-}
-
-/** Control characters and halves of surrogate pairs do not survive every store. */
-const isKey = (key: Key): boolean => key !== "" && key.length <= 512 && !/[\p{Cc}\p{Cs}]/u.test(key);
-
-/** @throws INTERNAL for what no caller should write */
-function admit({ expect, writes }: Transaction): Wish {
-  const drafts = writes.map((write): Draft => {
-    const { key } = write;
-    if (!isKey(key)) throw defect(`${JSON.stringify(key)} cannot be a key of the store`);
-    if (write.op === "delete") return { key };
-    return { key, put: { ...copied(key, write.value), ...(write.lease === undefined ? {} : { lease: write.lease }) } };
-  });
-  return { kind: "transaction", transaction: { expect: expect.map((one) => ({ ...one })), writes: drafts } };
-}
 
 /** One change or none. */
 function within(change: Change, prefix: Key): readonly Change[] {
@@ -342,7 +306,7 @@ export function storeOf({ leases, history, read }: Contents, journal: Journal): 
     },
     commit: async (transaction) => {
       assertOpen();
-      const wish = admit(transaction);
+      const wish: Wish = { kind: "transaction", transaction: admit(transaction) };
       void expire();
       return journal.submit(wish);
     },

@@ -1,0 +1,253 @@
+/**
+ * Calls to etcd: gRPC over HTTP/2 to one member at a time, the next one when that fails. Own code because the npm clients are out of care or fifteen
+ * megabytes for five calls (docs/decisions.md).
+ */
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+} from "node:http2";
+import type { SecureContextOptions } from "node:tls";
+import { authenticate, tokenOf } from "./etcd-messages.ts";
+import { decode, encode, type Fields, type Message } from "./protobuf.ts";
+
+export interface EtcdAccess {
+  /** `http://` or `https://`, host and port. */
+  readonly endpoints: readonly string[];
+  /** Authority of the servers, certificate and key of this client, as PEM. */
+  readonly tls?: Pick<SecureContextOptions, "ca" | "cert" | "key">;
+  readonly user?: { readonly name: string; readonly password: string };
+}
+
+/** How a call ended, as gRPC has it (grpc/doc/statuscodes.md); `unreachable` when no status came. */
+export class CallFailed extends Error {
+  readonly status: number | "unreachable";
+  constructor(status: number | "unreachable", message: string) {
+    super(message);
+    this.name = "CallFailed";
+    this.status = status;
+  }
+}
+
+const UNAVAILABLE = 14;
+const DEADLINE_EXCEEDED = 4;
+const UNAUTHENTICATED = 16;
+const INVALID_ARGUMENT = 3;
+const UNKNOWN = 2;
+
+/** Whether the same call may go well elsewhere or later. Nothing is known of what became of it. */
+export const mayPass = ({ status, message }: CallFailed): boolean =>
+  status === "unreachable" ||
+  status === UNAVAILABLE ||
+  status === DEADLINE_EXCEEDED ||
+  // How etcd 3.4 says that its leader went while it waited.
+  (status === UNKNOWN && /leader|timed out/.test(message));
+
+const isTokenOld = ({ status, message }: CallFailed): boolean =>
+  status === UNAUTHENTICATED || (status === INVALID_ARGUMENT && /auth token|user name is empty/.test(message));
+
+/** In milliseconds. A member without a leader answers after seven seconds; another one may have one. */
+const CALL_WITHIN = 2_000;
+const PING_EVERY = 5_000;
+const PING_WITHIN = 3_000;
+
+export interface EtcdStream {
+  readonly messages: AsyncIterable<Fields>;
+  close(): void;
+}
+
+export interface EtcdClient {
+  /** One question to the member in use, one answer. @throws CallFailed */
+  call(method: string, message: Message): Promise<Fields>;
+  /** @throws CallFailed, also from its messages */
+  stream(method: string, message: Message): Promise<EtcdStream>;
+  /** Grows with every turn. */
+  readonly turns: number;
+  /** The next call goes to another member, unless somebody turned since. */
+  turn(from: number): void;
+  close(): void;
+}
+
+function framed(message: Message): Buffer {
+  const body = encode(message);
+  const frame = Buffer.alloc(5 + body.length);
+  frame.writeUInt32BE(body.length, 1);
+  frame.set(body, 5);
+  return frame;
+}
+
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+const HEAD = 5;
+
+/** Cuts what arrives into messages: a flag, four octets of length, the message (grpc/doc/PROTOCOL-HTTP2.md). */
+function createCutter() {
+  let parts: Uint8Array[] = [];
+  let have = 0;
+  let wanted = HEAD;
+  return function* cut(chunk: Uint8Array): Generator<Fields> {
+    parts.push(chunk);
+    have += chunk.length;
+    // Joined when a message is whole, not with every chunk: an answer may have megabytes.
+    while (have >= wanted) {
+      const whole = joined(parts, have);
+      const end = HEAD + new DataView(whole.buffer).getUint32(1);
+      parts = [whole];
+      wanted = end;
+      if (have < end) return;
+      parts = [whole.subarray(end)];
+      have -= end;
+      wanted = HEAD;
+      yield decode(whole.subarray(HEAD, end));
+    }
+  };
+}
+
+function failureOf(headers: IncomingHttpHeaders): CallFailed | undefined {
+  const status = headers["grpc-status"];
+  if (status === undefined || status === "0") return undefined;
+  const message = headers["grpc-message"];
+  return new CallFailed(Number(status), decodeURIComponent(typeof message === "string" ? message : ""));
+}
+
+const unreachable = (why: string): CallFailed => new CallFailed("unreachable", why);
+
+/** Messages as they come; ends with the stream, throws when it ended badly. */
+async function* messagesOf(stream: ClientHttp2Stream): AsyncGenerator<Fields> {
+  let failure: CallFailed | undefined;
+  const note = (headers: IncomingHttpHeaders): void => {
+    failure = failureOf(headers) ?? failure;
+  };
+  stream.on("response", note);
+  stream.on("trailers", note);
+  const cut = createCutter();
+  try {
+    for await (const chunk of stream) yield* cut(chunk);
+  } catch (cause) {
+    throw cause instanceof CallFailed ? cause : unreachable(cause instanceof Error ? cause.message : String(cause));
+  }
+  if (failure !== undefined) throw failure;
+}
+
+export function createEtcdClient({ endpoints, tls = {}, user }: EtcdAccess): EtcdClient {
+  let turns = 0;
+  let session: ClientHttp2Session | undefined;
+  let token: Promise<string> | undefined;
+  let lastFault = "";
+
+  const endpoint = (): string => endpoints[turns % endpoints.length] ?? "";
+
+  function drop(): void {
+    session?.destroy();
+    session = undefined;
+    token = undefined;
+  }
+
+  /** A member that went silent is found out though nothing was asked of it: a watch must not wait for it for ever. */
+  function watchOver(one: ClientHttp2Session): void {
+    let answered = true;
+    let asked = 0;
+    const timer = setInterval(() => {
+      if (!answered && Date.now() - asked > PING_WITHIN) return one.destroy(new Error("it does not answer"));
+      if (!answered || Date.now() - asked < PING_EVERY) return undefined;
+      answered = false;
+      asked = Date.now();
+      return void one.ping(() => {
+        answered = true;
+      });
+    }, 1_000).unref();
+    one.once("close", () => clearInterval(timer));
+  }
+
+  function open(): ClientHttp2Session {
+    if (session !== undefined && !session.closed && !session.destroyed) return session;
+    token = undefined;
+    const made = connect(endpoint(), { ...tls, settings: { initialWindowSize: 4 * 1024 * 1024 } });
+    made.on("error", (error: Error) => {
+      lastFault = `${endpoint()}: ${error.message}`;
+    });
+    watchOver(made);
+    made.unref();
+    session = made;
+    return made;
+  }
+
+  function request(method: string, message: Message, bearer: string | undefined, within?: number): ClientHttp2Stream {
+    const stream = open().request({
+      [constants.HTTP2_HEADER_METHOD]: "POST",
+      [constants.HTTP2_HEADER_PATH]: `/etcdserverpb.${method}`,
+      "content-type": "application/grpc",
+      te: "trailers",
+      // A member that has no leader ends a stream rather than letting it wait (etcd clientv3 WithRequireLeader).
+      hasleader: "true",
+      ...(within === undefined ? {} : { "grpc-timeout": `${within}m` }),
+      ...(bearer === undefined ? {} : { token: bearer }),
+    });
+    // Told by whoever reads the stream.
+    stream.on("error", () => undefined);
+    stream.write(framed(message));
+    return stream;
+  }
+
+  async function first(method: string, message: Message, bearer: string | undefined): Promise<Fields> {
+    const stream = request(method, message, bearer, CALL_WITHIN);
+    const timer = setTimeout(() => stream.destroy(new Error("it does not answer")), CALL_WITHIN + 500);
+    try {
+      stream.end();
+      for await (const answer of messagesOf(stream)) return answer;
+      throw unreachable(lastFault === "" ? `${endpoint()} gave no answer` : lastFault);
+    } finally {
+      clearTimeout(timer);
+      stream.destroy();
+    }
+  }
+
+  function bearer(): Promise<string> | undefined {
+    if (user === undefined) return undefined;
+    token ??= first("Auth/Authenticate", authenticate(user.name, user.password), undefined).then(tokenOf);
+    token.catch(() => {
+      token = undefined;
+    });
+    return token;
+  }
+
+  /** A token lives five minutes; a new one is asked for when it is too old. */
+  async function withToken<T>(act: (bearer: string | undefined) => Promise<T>): Promise<T> {
+    open();
+    try {
+      return await act(await bearer());
+    } catch (cause) {
+      if (user === undefined || !(cause instanceof CallFailed) || !isTokenOld(cause)) throw cause;
+      token = undefined;
+      return act(await bearer());
+    }
+  }
+
+  return {
+    call: (method, message) => withToken((sent) => first(method, message, sent)),
+    stream: (method, message) =>
+      withToken(async (sent) => {
+        const stream = request(method, message, sent);
+        return { messages: messagesOf(stream), close: () => stream.destroy() };
+      }),
+    get turns() {
+      return turns;
+    },
+    turn: (from) => {
+      if (from !== turns) return;
+      drop();
+      turns += 1;
+    },
+    close: drop,
+  };
+}

@@ -1,0 +1,114 @@
+/** Watches of etcd that go on at another member when theirs is lost, and say when what they ask for is forgotten. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { GuardError } from "../model/errors.ts";
+import { type Asker, type EtcdLayout, jsonOf, RETRY_EVERY, refused } from "./etcd-asker.ts";
+import { CallFailed, type EtcdClient, mayPass } from "./etcd-client.ts";
+import { afterPrefix, watchAnswer, watchFrom } from "./etcd-messages.ts";
+import type { Fields } from "./protobuf.ts";
+import type { Change, Key, Revision } from "./store.ts";
+
+export interface Watches {
+  follow(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change>;
+  /** Ends them all, when each has shown the revision or after a moment. */
+  close(newest: Revision): Promise<void>;
+}
+
+/** In milliseconds. */
+const CLOSE_WITHIN = 300;
+
+function tooOld(after: Revision, oldest: Revision): GuardError {
+  const message = `etcd remembers changes from revision ${oldest} on, not from ${after + 1}: read again`;
+  return new GuardError("CONFLICT", message, { fields: { after, oldest } });
+}
+
+/** @param seen told every revision that a watch of everything shows */
+export function createWatches(
+  client: EtcdClient,
+  { tell }: Asker,
+  { data }: EtcdLayout,
+  seen: (revision: Revision) => void,
+): Watches {
+  const open = new Set<{ readonly at: () => Revision; readonly stop: () => void }>();
+
+  /** Events of one revision are one transaction, and etcd never parts them ("atomic" of its watch guarantees). */
+  function* changesOf(fields: Fields, after: Revision): Generator<Change> {
+    const answer = watchAnswer(fields);
+    if (answer.compactRevision > 0) throw tooOld(after, answer.compactRevision);
+    if (answer.canceled) throw new CallFailed("unreachable", answer.why === "" ? "the watch was ended" : answer.why);
+    const changes = new Map<Revision, Change["changes"][number][]>();
+    for (const { entry, deleted } of answer.events) {
+      const key = entry.key.slice(data.length);
+      const list = changes.get(entry.modRevision) ?? [];
+      list.push(deleted ? { key, deleted } : { key, value: jsonOf(key, entry.value) });
+      changes.set(entry.modRevision, list);
+    }
+    for (const [revision, list] of changes) yield { revision, changes: list };
+  }
+
+  /** At one member, until it ends or the signal does. */
+  async function* atOne(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
+    const message = watchFrom(data + prefix, afterPrefix(data + prefix), after + 1);
+    const stream = await client.stream("Watch/Watch", message);
+    signal.addEventListener("abort", stream.close);
+    try {
+      if (signal.aborted) return;
+      for await (const fields of stream.messages) {
+        tell(undefined);
+        yield* changesOf(fields, after);
+      }
+    } finally {
+      signal.removeEventListener("abort", stream.close);
+      stream.close();
+    }
+  }
+
+  /** @throws what no other member would mend */
+  function lost(cause: unknown, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    if (!(cause instanceof CallFailed) || !mayPass(cause)) throw refused(cause);
+    tell(cause.message);
+  }
+
+  async function* atAny(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
+    let at = after;
+    while (!signal.aborted) {
+      const turns = client.turns;
+      try {
+        for await (const change of atOne(prefix, at, signal)) {
+          at = change.revision;
+          yield change;
+          if (signal.aborted) return;
+        }
+      } catch (cause) {
+        lost(cause, signal);
+      }
+      client.turn(turns);
+      await sleep(RETRY_EVERY, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async function* follow(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
+    const stopping = new AbortController();
+    let at = after;
+    const own = { at: () => at, stop: () => stopping.abort() };
+    open.add(own);
+    try {
+      for await (const change of atAny(prefix, after, AbortSignal.any([signal, stopping.signal]))) {
+        at = change.revision;
+        if (prefix === "") seen(at);
+        yield change;
+      }
+    } finally {
+      open.delete(own);
+    }
+  }
+
+  return {
+    follow,
+    close: async (newest) => {
+      const until = Date.now() + CLOSE_WITHIN;
+      while (Date.now() < until && [...open].some(({ at }) => at() < newest)) await sleep(5);
+      for (const { stop } of open) stop();
+    },
+  };
+}

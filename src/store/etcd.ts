@@ -1,0 +1,149 @@
+/**
+ * The store of a fleet: etcd, version 3.4 or newer. Reading is linearizable, transactions are etcd's own, and who watches from what etcd has forgotten is told
+ * to read again. Keys: `ROOT/data/KEY` holds the value as JSON, `ROOT/slot/CLIENT` the mark of a client's last transaction.
+ */
+import { randomBytes } from "node:crypto";
+import { GuardError } from "../model/errors.ts";
+import { admit, defect } from "./admit.ts";
+import { type Asker, createAsker, type EtcdLayout, jsonOf, layoutOf, refused } from "./etcd-asker.ts";
+import { CallFailed, createEtcdClient, type EtcdAccess, type EtcdClient } from "./etcd-client.ts";
+import { createCommitter, NOT_FOUND } from "./etcd-commit.ts";
+import { afterPrefix, type KeyValue, leaseGrant, leaseOf, range, rangeAnswer, ttlOf } from "./etcd-messages.ts";
+import { createWatches } from "./etcd-watch.ts";
+import type { Entry, Key, LeaseId, Revision, Snapshot, Store } from "./store.ts";
+
+export interface EtcdOptions extends EtcdAccess {
+  /** Beginning of every key, without a slash at its end. */
+  readonly root: string;
+  /** Of one process at a time: the host's name. */
+  readonly client: string;
+  /** How long a call is tried at one member after the other, in milliseconds. */
+  readonly patience?: number;
+  /** Told what is wrong with etcd, and `undefined` when it answers again. */
+  readonly health?: (fault: string | undefined) => void;
+}
+
+const PATIENCE = 10_000;
+/** Keys of one page: etcd makes an answer whole in its memory. */
+const PAGE = 5_000;
+
+/** One after the other, in the order asked: a transaction sees what was asked for before it. */
+function createQueue(): { run<T>(act: () => Promise<T>): Promise<T>; done(): Promise<unknown> } {
+  let tail: Promise<unknown> = Promise.resolve();
+  return {
+    run: (act) => {
+      const result = tail.then(act);
+      tail = result.catch(() => undefined);
+      return result;
+    },
+    done: () => tail,
+  };
+}
+
+function createNewest(): { seen(revision: Revision): void; now(): Revision } {
+  let newest: Revision = 0;
+  return {
+    seen: (revision) => {
+      newest = Math.max(newest, revision);
+    },
+    now: () => newest,
+  };
+}
+
+function entryOf(held: KeyValue, key: Key): Entry {
+  const entry = { key, value: jsonOf(key, held.value), revision: held.modRevision };
+  return held.lease === 0 ? entry : { ...entry, lease: held.lease };
+}
+
+/** In pages, all as of the first. */
+async function readAll({ ask }: Asker, { data }: EtcdLayout, prefix: Key): Promise<Snapshot> {
+  const entries = new Map<Key, Entry>();
+  const end = afterPrefix(data + prefix);
+  let from = data + prefix;
+  let revision: Revision = 0;
+  for (let more = true; more; ) {
+    const page = await ask("KV/Range", range({ key: from, end, revision, limit: PAGE }), rangeAnswer);
+    if (revision === 0) revision = page.revision;
+    for (const held of page.entries) {
+      const key = held.key.slice(data.length);
+      entries.set(key, entryOf(held, key));
+    }
+    more = page.more;
+    from = `${page.entries.at(-1)?.key ?? ""}\0`;
+  }
+  return { revision, entries };
+}
+
+async function grant(client: EtcdClient, ttlSeconds: number): Promise<LeaseId> {
+  if (!(ttlSeconds > 0)) throw defect(`a store lease of ${ttlSeconds} seconds`);
+  // 48 bits are exact as a number. Not asked twice: a lost answer costs a lease that ends by itself.
+  const lease = randomBytes(6).readUIntBE(0, 6) + 1;
+  await client.call("Lease/LeaseGrant", leaseGrant(lease, Math.ceil(ttlSeconds)));
+  return lease;
+}
+
+async function revoke({ ask }: Asker, lease: LeaseId): Promise<void> {
+  try {
+    await ask("Lease/LeaseRevoke", leaseOf(lease), () => undefined);
+  } catch (cause) {
+    if (!(cause instanceof CallFailed) || cause.status !== NOT_FOUND) throw cause;
+  }
+}
+
+async function orRefused<T>(act: Promise<T>): Promise<T> {
+  try {
+    return await act;
+  } catch (cause) {
+    throw refused(cause);
+  }
+}
+
+/** Nothing is asked of etcd yet: a member that is away is tried again with each call. */
+export function openEtcdStore(options: EtcdOptions): Store {
+  const layout = layoutOf(options.root, options.client);
+  const client = createEtcdClient(options);
+  const asker = createAsker(client, options.patience ?? PATIENCE, options.health ?? (() => undefined));
+  const newest = createNewest();
+  const committer = createCommitter(asker, layout, newest);
+  const watches = createWatches(client, asker, layout, newest.seen);
+  const queue = createQueue();
+  let isClosed = false;
+  function assertOpen(): void {
+    if (isClosed) throw new GuardError("STORE_UNAVAILABLE", "the store is closed");
+  }
+
+  return {
+    read: async (prefix) => {
+      assertOpen();
+      return orRefused(readAll(asker, layout, prefix));
+    },
+    watch: (prefix, after, signal) => {
+      assertOpen();
+      return watches.follow(prefix, after, signal);
+    },
+    commit: async (transaction) => {
+      assertOpen();
+      const wish = admit(transaction);
+      return queue.run(() => committer.commit(wish));
+    },
+    grantLease: async (ttlSeconds) => {
+      assertOpen();
+      return orRefused(grant(client, ttlSeconds));
+    },
+    keepAlive: async (lease) => {
+      assertOpen();
+      return (await orRefused(asker.ask("Lease/LeaseKeepAlive", leaseOf(lease), ttlOf))) > 0;
+    },
+    revokeLease: async (lease) => {
+      assertOpen();
+      await queue.run(() => orRefused(revoke(asker, lease)));
+    },
+    close: async () => {
+      if (isClosed) return;
+      isClosed = true;
+      await queue.done();
+      await watches.close(newest.now());
+      client.close();
+    },
+  };
+}
