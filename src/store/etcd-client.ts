@@ -158,15 +158,16 @@ export function createEtcdClient({ endpoints, tls = {}, user }: EtcdAccess): Etc
     let answered = true;
     let asked = 0;
     const timer = setInterval(() => {
+      // One that never came to be connected closes without telling.
+      if (one.destroyed) return clearInterval(timer);
       if (!answered && Date.now() - asked > PING_WITHIN) return one.destroy(new Error("it does not answer"));
-      if (!answered || Date.now() - asked < PING_EVERY) return undefined;
+      if (!answered || one.connecting || Date.now() - asked < PING_EVERY) return undefined;
       answered = false;
       asked = Date.now();
       return void one.ping(() => {
         answered = true;
       });
     }, 1_000).unref();
-    one.once("close", () => clearInterval(timer));
   }
 
   function open(): ClientHttp2Session {

@@ -1,6 +1,6 @@
 /** Real etcd: members on loopback with ports of their own, their files in a directory that goes with them. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, openSync, rmSync } from "node:fs";
+import { mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -116,5 +116,36 @@ export async function startEtcd({ members: count, tls, clientTls }: ClusterOptio
       for (const child of running.values()) child.kill("SIGKILL");
       rmSync(directory, { recursive: true, force: true });
     },
+  };
+}
+
+export interface Pki {
+  readonly server: EtcdTls;
+  readonly client: EtcdTls;
+  remove(): void;
+}
+
+/** An authority, and one certificate of it for servers on loopback and one for clients. */
+export function makePki(): Pki {
+  const directory = mkdtempSync(join(tmpdir(), "vifguard-pki-"));
+  const file = (name: string): string => join(directory, name);
+  const openssl = (...argv: string[]): void => {
+    execFileSync("openssl", argv, { stdio: ["ignore", "ignore", "pipe"] });
+  };
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  openssl("req", "-x509", ...key, "-keyout", file("ca.key"), "-out", file("ca.pem"), "-days", "2", "-subj", "/CN=ca");
+  const issue = (name: string): EtcdTls => {
+    const names = "subjectAltName=IP:127.0.0.1,DNS:localhost";
+    const made = ["-keyout", file(`${name}.key`), "-out", file(`${name}.csr`), "-subj", `/CN=${name}`];
+    openssl("req", ...key, ...made, "-addext", names);
+    writeFileSync(file(`${name}.ext`), `${names}\n`);
+    const from = ["-in", file(`${name}.csr`), "-CA", file("ca.pem"), "-CAkey", file("ca.key"), "-CAcreateserial"];
+    openssl("x509", "-req", ...from, "-out", file(`${name}.pem`), "-days", "2", "-extfile", file(`${name}.ext`));
+    return { ca: file("ca.pem"), cert: file(`${name}.pem`), key: file(`${name}.key`) };
+  };
+  return {
+    server: issue("server"),
+    client: issue("client"),
+    remove: () => rmSync(directory, { recursive: true, force: true }),
   };
 }
