@@ -24,10 +24,10 @@ tools="nft:nftables ip:iproute2 dhclient:isc-dhcp-client udhcpc:udhcpc dhcpcd:dh
 ping:iputils-ping systemd-networkd:systemd ethtool:ethtool conntrack:conntrack socat:socat gcc:gcc
 arpspoof:dsniff yersinia:yersinia atk6-parasite6:thc-ipv6 hping3:hping3 nping:nmap keepalived:keepalived iperf3:iperf3
 dhcpd:isc-dhcp-server kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server dnsmasq:dnsmasq-base
-qemu-system-x86_64:qemu-system-x86 depmod:kmod cpio:cpio ipconfig:klibc-utils"
+qemu-system-x86_64:qemu-system-x86 depmod:kmod cpio:cpio ipconfig:klibc-utils etcd:etcd-server etcdctl:etcd-client openssl:openssl"
 
 # Servers among them: they are run by tests, in network namespaces, and must not serve this machine's own networks, now or after the next boot.
-daemons="isc-dhcp-server kea-dhcp4-server kea-dhcp6-server"
+daemons="isc-dhcp-server kea-dhcp4-server kea-dhcp6-server etcd"
 
 missing_packages() {
   for pair in $tools; do

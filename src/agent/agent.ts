@@ -5,6 +5,7 @@
 import { randomFillSync } from "node:crypto";
 import type { Link, LinkEvent } from "../kernel/links.ts";
 import { GuardError } from "../model/errors.ts";
+import type { ConditionCode } from "../model/health.ts";
 import type { DropEvent, Operations } from "../model/operations.ts";
 import { networkFacts } from "../plan/desired.ts";
 import { linkSteps } from "../plan/host.ts";
@@ -12,8 +13,9 @@ import { policyFacts } from "../plan/policy-classes.ts";
 import { siteMembers } from "../plan/policy-members.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
+import type { StoreHealth } from "../store/health.ts";
 import { createAnnouncer } from "./announcer.ts";
-import { createConditions } from "./conditions.ts";
+import { type Conditions, createConditions } from "./conditions.ts";
 import { type AgentParts, type Core, forget } from "./core.ts";
 import { startPortDhcp } from "./dhcp.ts";
 import { type PortLookup, startDrops } from "./drops.ts";
@@ -47,6 +49,10 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     if (view === undefined) log.info({ condition: code }, "condition over");
     else log[view.severity === "error" ? "error" : "warn"]({ condition: code }, view.text);
   });
+  const storeWatches = [
+    watchStore(parts.storeHealth, conditions, "STORE_AWAY"),
+    watchStore(parts.copyHealth, conditions, "COPY_FAILED"),
+  ];
   const meddling: Meddling = { seen: false, auditDue: false, repairedAt: 0, linksMoved: true };
   let wake = (): void => undefined;
   // Listening first: what others do from the first look on is heard.
@@ -205,6 +211,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       linkWatch.close();
       routingWatch.close();
       nftWatch.close();
+      for (const end of storeWatches) end();
       await loop.stop();
       await serial(() => undefined);
       await core.dhcp.stop();
@@ -214,4 +221,14 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       await mirror.stop();
     },
   };
+}
+
+/** Told for as long as it is so. */
+function watchStore(health: StoreHealth | undefined, conditions: Conditions, code: ConditionCode): () => void {
+  const tell = (fault: string | undefined): void => {
+    if (fault === undefined) conditions.clear(code);
+    else conditions.raise(code, fault);
+  };
+  tell(health?.now());
+  return health?.watch(tell) ?? (() => undefined);
 }

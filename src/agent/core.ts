@@ -13,6 +13,7 @@ import type { PortWish } from "../plan/host.ts";
 import type { Members } from "../plan/policy-members.ts";
 import type { NetworkFacts } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
+import type { StoreHealth } from "../store/health.ts";
 import type { Store, Transaction } from "../store/store.ts";
 import type { Announcer } from "./announcer.ts";
 import type { Conditions } from "./conditions.ts";
@@ -51,6 +52,9 @@ export interface AgentParts {
   /** For `status`: kernel release, nft version, what was found of what the guard needs. */
   readonly kernel: Omit<StatusView["kernel"], "guard">;
   readonly storeKind: string;
+  /** Of a store behind a network. */
+  readonly storeHealth?: StoreHealth;
+  readonly copyHealth?: StoreHealth;
   /** How often everything is read back though nothing was heard, in milliseconds. */
   readonly auditEvery: number;
 }

@@ -1,11 +1,12 @@
 /** What the store holds, as this host needs it: kept current by a watch, never written here. */
+import { GuardError } from "../model/errors.ts";
 import { type MacAddress, parseMac } from "../model/mac.ts";
 import { type HostId, type InterfaceName, type ObjectName, parseInterfaceName } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { Attachment, DhcpLease, Guest, NetworkSpec } from "../model/resources.ts";
 import type { HeldSite } from "../plan/site.ts";
 import { type ClaimRecord, decodeRecord, type StoreRecord } from "../store/collections.ts";
-import type { Change, Key, Revision, Store } from "../store/store.ts";
+import type { Change, Entry, Key, Revision, Store } from "../store/store.ts";
 
 export interface Mirror {
   readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
@@ -43,6 +44,8 @@ interface Maps {
   readonly elsewhere: Map<Key, Attachment>;
   readonly leases: Map<string, DhcpLease>;
   readonly revisions: Map<Key, Revision>;
+  /** Of everything: what a new reading does not show is gone. */
+  readonly keys: Set<Key>;
 }
 
 function emptyMaps(): Maps {
@@ -56,6 +59,7 @@ function emptyMaps(): Maps {
     elsewhere: new Map(),
     leases: new Map(),
     revisions: new Map(),
+    keys: new Set(),
   };
 }
 
@@ -123,10 +127,7 @@ export async function startMirror(
 ): Promise<Mirror> {
   const maps = emptyMaps();
   const snapshot = await store.read("");
-  for (const { key, value, revision } of snapshot.entries.values()) {
-    put(maps, host, key, decodeRecord(key, value));
-    if (isPlanned(key)) maps.revisions.set(key, revision);
-  }
+  for (const entry of snapshot.entries.values()) takeEntry(entry);
   let revision = snapshot.revision;
   let siteVersion = 1;
   let siteChanged = (): void => undefined;
@@ -134,19 +135,40 @@ export async function startMirror(
   let broken: unknown;
   const stopping = new AbortController();
 
+  function takeEntry({ key, value, revision: at }: Pick<Entry, "key" | "value" | "revision">): void {
+    put(maps, host, key, decodeRecord(key, value));
+    maps.keys.add(key);
+    if (isPlanned(key)) maps.revisions.set(key, at);
+  }
+
+  function dropKey(key: Key): void {
+    drop(maps, key);
+    maps.keys.delete(key);
+    maps.revisions.delete(key);
+  }
+
   function take(change: Change): void {
     for (const entry of change.changes) {
-      if ("deleted" in entry) {
-        drop(maps, entry.key);
-        maps.revisions.delete(entry.key);
-      } else {
-        // What moved from one host to another must not stay under the first.
-        put(maps, host, entry.key, decodeRecord(entry.key, entry.value));
-        if (isPlanned(entry.key)) maps.revisions.set(entry.key, change.revision);
-      }
+      if ("deleted" in entry) dropKey(entry.key);
+      else takeEntry({ ...entry, revision: change.revision });
     }
-    revision = change.revision;
-    if (change.changes.some(({ key }) => isSite(key))) {
+    stand(
+      change.revision,
+      change.changes.some(({ key }) => isSite(key)),
+    );
+  }
+
+  /** Too much was missed to be told one by one. */
+  async function readAgain(): Promise<void> {
+    const now = await store.read("");
+    for (const key of [...maps.keys]) if (!now.entries.has(key)) dropKey(key);
+    for (const entry of now.entries.values()) takeEntry(entry);
+    stand(now.revision, true);
+  }
+
+  function stand(at: Revision, isSiteChanged: boolean): void {
+    revision = at;
+    if (isSiteChanged) {
       siteVersion += 1;
       siteChanged();
     }
@@ -155,9 +177,21 @@ export async function startMirror(
     for (const { done } of due) done();
   }
 
+  async function watchOn(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        for await (const change of store.watch("", revision, stopping.signal)) take(change);
+        return;
+      } catch (error) {
+        if (!(error instanceof GuardError) || error.code !== "CONFLICT") throw error;
+        await readAgain();
+      }
+    }
+  }
+
   async function follow(): Promise<void> {
     try {
-      for await (const change of store.watch("", revision, stopping.signal)) take(change);
+      await watchOn();
     } catch (error) {
       broken = error;
       for (const { fail } of waiting) fail(error);

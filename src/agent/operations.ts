@@ -1,4 +1,5 @@
 /** What callers can ask of the agent; every change goes through the one queue. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { checkSite } from "../config/check.ts";
 import { toDocument } from "../config/document.ts";
 import { GuardError } from "../model/errors.ts";
@@ -66,14 +67,27 @@ async function* filterDrops(events: AsyncIterable<DropEvent>, filter: Filter): A
   for await (const event of events) if (matches(event, filter)) yield event;
 }
 
+/** Hosts of a fleet plan at once, and one of them is first: the others plan again with what that one left. */
+const PLANS_MOST = 20;
+/** In milliseconds; what is waited for is on its way already. */
+const NEWS_WITHIN = 1_000;
+
 async function apply(core: Core, resources: readonly Resource[], dryRun: boolean): Promise<readonly ChangeView[]> {
-  const held = core.mirror.held();
-  checkSite(resources, held);
-  const plan = planSite(held, resources, core.random);
-  if (dryRun || plan.transaction.writes.length === 0) return plan.changes;
-  await core.write(plan.transaction);
-  core.loop.wake();
-  return plan.changes;
+  for (let attempt = 1; ; attempt += 1) {
+    const held = core.mirror.held();
+    const { revision } = core.mirror;
+    checkSite(resources, held);
+    const plan = planSite(held, resources, core.random);
+    if (dryRun || plan.transaction.writes.length === 0) return plan.changes;
+    try {
+      await core.write(plan.transaction);
+      core.loop.wake();
+      return plan.changes;
+    } catch (cause) {
+      if (attempt === PLANS_MOST || !(cause instanceof GuardError) || cause.code !== "CONFLICT") throw cause;
+      await Promise.race([core.mirror.caughtUp(revision + 1), sleep(NEWS_WITHIN)]);
+    }
+  }
 }
 
 async function remove(core: Core, kind: Kind, name: string): Promise<ChangeView> {

@@ -10,7 +10,22 @@ export interface AgentOptions {
   /** Capabilities to be taken for missing. */
   readonly without: readonly string[];
   readonly logLevel: string;
+  /** The store of a fleet; without it the store is a file of this host. */
+  readonly etcd: EtcdSettings | undefined;
 }
+
+/** As the operator writes it: names of files, not what is in them. */
+export interface EtcdSettings {
+  readonly endpoints: readonly string[];
+  readonly root: string;
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly user?: string;
+  readonly passwordFile?: string;
+}
+
+export const defaultEtcdRoot = "vifguard/1";
 
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 /** Xen, libvirt and QEMU by hand. */

@@ -25,11 +25,11 @@ import { RESPONDER_MARK } from "../ruleset/parts.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
 import { startServer } from "../server/http.ts";
-import { openEmbeddedStore } from "../store/embedded.ts";
 import { startAgent } from "./agent.ts";
 import type { AgentParts } from "./core.ts";
 import { createEnforcer } from "./enforcer.ts";
 import { currentEpoch } from "./epoch.ts";
+import { openStore } from "./open-store.ts";
 import type { AgentOptions } from "./options.ts";
 import { orShut } from "./unsupported.ts";
 
@@ -118,7 +118,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   }
   const frames = openFrames(RESPONDER_MARK);
   const conntrack = openConntrack();
-  const store = await openEmbeddedStore({ directory: options.stateDirectory, clock: systemClock });
+  const { store, kind: storeKind, health: storeHealth, copyHealth } = await openStore(options, host, systemClock);
   const agent = await startAgent({
     nft,
     links,
@@ -133,7 +133,9 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
     portPrefixes,
     version,
     kernel,
-    storeKind: `embedded (${options.stateDirectory})`,
+    storeKind,
+    storeHealth,
+    copyHealth,
     auditEvery: AUDIT_EVERY,
   });
   const server = await startServer({

@@ -15,6 +15,16 @@ export const conditionCatalogue = {
     severity: "error",
     text: (detail) => `the store cannot write; guests keep their rules, nothing can be changed: ${detail}`,
   },
+  STORE_AWAY: {
+    severity: "error",
+    text: (detail) =>
+      `the fleet's store does not answer: guests keep what this host knew last, leases are renewed, nothing can be changed: ${detail}`,
+  },
+  COPY_FAILED: {
+    severity: "warning",
+    text: (detail) =>
+      `this host's copy of the fleet's store cannot be written; it is old when the store goes away: ${detail}`,
+  },
   DHCP_FAILED: { severity: "warning", text: (detail) => `DHCP requests were not answered: ${detail}` },
   EVENTS_LOST: {
     severity: "info",

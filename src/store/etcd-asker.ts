@@ -29,9 +29,11 @@ export const RETRY_EVERY = 100;
 /** @param patience how long one call is tried, in milliseconds */
 export function createAsker(client: EtcdClient, patience: number, health: (fault: string | undefined) => void): Asker {
   let fault: string | undefined;
+  /** Told when it goes and when it comes; each member says it in other words. */
   function tell(now: string | undefined): void {
-    if (now !== fault) health(now);
+    const isNews = (now === undefined) !== (fault === undefined);
     fault = now;
+    if (isNews) health(now);
   }
   async function once<T>(method: string, message: Message, read: (fields: Fields) => T): Promise<T> {
     const answer = read(await client.call(method, message));

@@ -120,6 +120,12 @@ function failureOf(headers: IncomingHttpHeaders): CallFailed | undefined {
   return new CallFailed(Number(status), decodeURIComponent(typeof message === "string" ? message : ""));
 }
 
+/** A stream says that it was cancelled; what is wrong stands behind it. */
+function whyOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  return cause.cause instanceof Error ? cause.cause.message : cause.message;
+}
+
 const unreachable = (why: string): CallFailed => new CallFailed("unreachable", why);
 
 /** Messages as they come; ends with the stream, throws when it ended badly. */
@@ -134,7 +140,7 @@ async function* messagesOf(stream: ClientHttp2Stream): AsyncGenerator<Fields> {
   try {
     for await (const chunk of stream) yield* cut(chunk);
   } catch (cause) {
-    throw cause instanceof CallFailed ? cause : unreachable(cause instanceof Error ? cause.message : String(cause));
+    throw cause instanceof CallFailed ? cause : unreachable(whyOf(cause));
   }
   if (failure !== undefined) throw failure;
 }

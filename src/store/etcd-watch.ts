@@ -15,6 +15,8 @@ export interface Watches {
 
 /** In milliseconds. */
 const CLOSE_WITHIN = 300;
+/** All agents of a fleet look for etcd at once when it is back. */
+const RETRY_MOST = 2_000;
 
 function tooOld(after: Revision, oldest: Revision): GuardError {
   const message = `etcd remembers changes from revision ${oldest} on, not from ${after + 1}: read again`;
@@ -71,11 +73,13 @@ export function createWatches(
 
   async function* atAny(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
     let at = after;
+    let pause = RETRY_EVERY;
     while (!signal.aborted) {
       const turns = client.turns;
       try {
         for await (const change of atOne(prefix, at, signal)) {
           at = change.revision;
+          pause = RETRY_EVERY;
           yield change;
           if (signal.aborted) return;
         }
@@ -83,7 +87,8 @@ export function createWatches(
         lost(cause, signal);
       }
       client.turn(turns);
-      await sleep(RETRY_EVERY, undefined, { signal }).catch(() => undefined);
+      await sleep(pause * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
+      pause = Math.min(RETRY_MOST, 2 * pause);
     }
   }
 

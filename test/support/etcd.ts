@@ -40,7 +40,7 @@ export interface ClusterOptions {
 }
 
 /** What docs/fleet.md asks of every member. */
-const LIMITS = ["--max-txn-ops", "100000", "--max-request-bytes", "33554432"];
+export const ETCD_LIMITS = ["--max-txn-ops", "100000", "--max-request-bytes", "33554432"];
 
 async function freePorts(count: number): Promise<readonly number[]> {
   const servers = Array.from({ length: count }, () => createServer());
@@ -78,7 +78,7 @@ export async function startEtcd({ members: count, tls, clientTls }: ClusterOptio
     const urls = ["--listen-peer-urls", peer(n), "--initial-advertise-peer-urls", peer(n)];
     const client = ["--listen-client-urls", url(n), "--advertise-client-urls", url(n)];
     const known = ["--initial-cluster", cluster, "--heartbeat-interval", "50", "--election-timeout", "500"];
-    const argv = ["--name", name, "--data-dir", join(directory, name), ...urls, ...client, ...known, ...LIMITS];
+    const argv = ["--name", name, "--data-dir", join(directory, name), ...urls, ...client, ...known, ...ETCD_LIMITS];
     const child = spawn("etcd", [...argv, ...secure, "--log-level", "warn"], { stdio: ["ignore", log, log] });
     running.set(name, child);
   }

@@ -1,7 +1,7 @@
 /** The daemon. */
-import { defaultPortPrefixes, logLevels } from "../../agent/options.ts";
+import { defaultEtcdRoot, defaultPortPrefixes, type EtcdSettings, logLevels } from "../../agent/options.ts";
 import { GuardError } from "../../model/errors.ts";
-import type { Command } from "../command.ts";
+import type { Command, Input } from "../command.ts";
 import { packageVersion } from "../version.ts";
 
 export const agentCommand: Command = {
@@ -11,6 +11,23 @@ export const agentCommand: Command = {
   arguments: [],
   options: {
     "state-dir": { type: "string", value: "DIR", default: "/var/lib/vifguard", text: "where the store is kept" },
+    etcd: {
+      type: "string",
+      value: "URL",
+      multiple: true,
+      text: "a member of the fleet's etcd, such as https://10.0.0.5:2379; name them all (docs/fleet.md). The state directory then holds a copy.",
+    },
+    "etcd-root": {
+      type: "string",
+      value: "PREFIX",
+      default: defaultEtcdRoot,
+      text: "beginning of every key, the same on all hosts of the fleet",
+    },
+    "etcd-ca": { type: "string", value: "FILE", text: "certificate of the authority of etcd's members (PEM)" },
+    "etcd-cert": { type: "string", value: "FILE", text: "certificate of this host for etcd (PEM)" },
+    "etcd-key": { type: "string", value: "FILE", text: "key of that certificate (PEM)" },
+    "etcd-user": { type: "string", value: "NAME", text: "user of etcd, where it asks for one" },
+    "etcd-password-file": { type: "string", value: "FILE", text: "the user's password, alone in a file" },
     host: { type: "string", value: "NAME", text: "the host's name in the store (default: its host name)" },
     "port-prefix": {
       type: "string",
@@ -31,6 +48,7 @@ export const agentCommand: Command = {
     "vifguard agent",
     "vifguard agent --load-only",
     "vifguard agent --port-prefix vif --port-prefix veth-guest",
+    "vifguard agent --etcd https://e1:2379 --etcd https://e2:2379 --etcd https://e3:2379 --etcd-ca ca.pem --etcd-cert host.pem --etcd-key host.key",
   ],
   run: async (input) => {
     const logLevel = input.option("log-level") ?? "info";
@@ -46,8 +64,24 @@ export const agentCommand: Command = {
       loadOnly: input.flag("load-only"),
       without: input.options("without"),
       logLevel,
+      etcd: etcdSettings(input),
     };
     await runAgent(options, packageVersion());
     return 0;
   },
 };
+
+function etcdSettings(input: Input): EtcdSettings | undefined {
+  const endpoints = input.options("etcd");
+  const more = {
+    ca: input.option("etcd-ca"),
+    cert: input.option("etcd-cert"),
+    key: input.option("etcd-key"),
+    user: input.option("etcd-user"),
+    passwordFile: input.option("etcd-password-file"),
+  };
+  const given = Object.fromEntries(Object.entries(more).filter(([, value]) => value !== undefined));
+  if (endpoints.length > 0) return { endpoints, root: input.option("etcd-root") ?? defaultEtcdRoot, ...given };
+  if (Object.keys(given).length > 0) throw new GuardError("USAGE", "etcd's options go with --etcd URL");
+  return undefined;
+}

@@ -1,0 +1,140 @@
+/** Two hosts with one store: what is decided at one holds at the other, addresses are given once, and hosts go on alone while the store is away and come back to it. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { getLease } from "../../src/lab/dhcp-client.ts";
+import { patience } from "../../src/lab/patience.ts";
+import { GuardError } from "../../src/model/errors.ts";
+import { type FleetHost, type FleetLab, raiseFleetLab } from "../support/fleet-lab.ts";
+import { addressByHand, applyText, eventually, guestAt, pings, siteText } from "../support/guarded-lab.ts";
+
+const network = { network: ["range4: [203.0.113.100-203.0.113.220]"] };
+let fleet: FleetLab;
+let here: FleetHost;
+let there: FleetHost;
+beforeAll(async () => {
+  fleet = await raiseFleetLab(`flt${process.pid.toString(36)}`, 3, {
+    network: ["range4: [203.0.113.100-203.0.113.220]"],
+  });
+  [here, there] = [hostAt(0), hostAt(1)];
+});
+afterAll(() => fleet?.lab.down());
+
+function hostAt(n: number): FleetHost {
+  const host = fleet.hosts[n];
+  if (host === undefined) throw new TypeError(`no host ${n}`);
+  return host;
+}
+
+async function codeOf(act: () => Promise<unknown>): Promise<string> {
+  try {
+    await act();
+  } catch (error) {
+    if (error instanceof GuardError) return error.code;
+    throw error;
+  }
+  return "no error";
+}
+
+const conditions = async ({ client }: FleetHost): Promise<readonly string[]> =>
+  (await client.status()).conditions.map(({ code }) => code);
+const isAway = async (host: FleetHost): Promise<boolean> => (await conditions(host)).includes("STORE_AWAY");
+const modeOf = async ({ client }: FleetHost, port: string): Promise<string | undefined> =>
+  (await client.status()).ports.find((one) => one.port === port)?.mode;
+
+const more = (names: readonly string[]): string =>
+  names.map((name) => `kind: guest\nname: ${name}\nspec: { nics: [{ network: lan0 }] }`).join("\n---\n");
+
+test("a guest of each host has its address from the one pool, and they reach each other", async () => {
+  const [mine, other] = [guestAt(fleet.guests, 0), fleet.guests.find(({ on }) => on === there.box)];
+  expect(other, "the lab has a guest there").toBeDefined();
+  expect(await pings(fleet.lab, mine.box, other?.address ?? "")).toBe(true);
+  expect((await there.client.status()).store.kind).toContain("etcd");
+});
+
+test("what is applied at one host is enforced by the other within a second", async () => {
+  const mine = guestAt(fleet.guests, 0);
+  expect(await modeOf(here, mine.port)).toBe("enforce");
+  for (const mode of ["observe", "enforce"]) {
+    await applyText(there, siteText(fleet.lab.topology, { ...network, nics: { [mine.box]: `mode: ${mode}` } }));
+    expect(await eventually(async () => (await modeOf(here, mine.port)) === mode, 1_000), mode).toBe(true);
+  }
+});
+
+test("two hosts that give addresses at once never give one twice, and neither has to ask again", async () => {
+  const names = (host: string): string[] => Array.from({ length: 30 }, (_, n) => `${host}-${n}`);
+  // In parts, so that there is something to collide with again and again.
+  const parts = (host: string): string[][] => [0, 10, 20].map((from) => names(host).slice(from, from + 10));
+  await Promise.all(
+    [here, there].map(async (host, n) => {
+      for (const part of parts(`h${n}`)) await applyText(host, more(part));
+    }),
+  );
+  for (const host of [here, there]) {
+    const guests = (await host.client.list("guest")).filter(({ name }) => /^h[01]-/.test(name));
+    const addresses = guests.map(({ status }) => JSON.stringify(status).match(/"addresses4":\["([^"]+)/)?.[1]);
+    expect(addresses).toHaveLength(60);
+    expect(new Set(addresses).size).toBe(60);
+    expect(addresses).not.toContain(undefined);
+  }
+  for (const name of [...names("h0"), ...names("h1")]) await here.client.remove("guest", name);
+});
+
+test("a host that was cut off until the store forgot what it missed reads everything again", async () => {
+  const { lab } = fleet;
+  const guest = fleet.guests.find(({ on }) => on === there.box) ?? guestAt(fleet.guests, 1);
+  await lab.must(there.box, ["ip", "link", "set", "eth0", "down"]);
+  try {
+    await applyText(here, more(["late"]));
+    await here.client.remove("guest", "late");
+    await applyText(here, siteText(lab.topology, { ...network, nics: { [guest.box]: "mode: observe" } }));
+    const revision = (await fleet.ctl("get", "none", "-w", "json")).match(/"revision":(\d+)/)?.[1] ?? "";
+    await fleet.ctl("compaction", revision);
+    expect(await eventually(() => isAway(there), 15_000), "it knows").toBe(true);
+    expect(await modeOf(there, guest.port), "control: it missed it").toBe("enforce");
+  } finally {
+    await lab.must(there.box, ["ip", "link", "set", "eth0", "up"]);
+  }
+  expect(await eventually(async () => (await modeOf(there, guest.port)) === "observe", 15_000)).toBe(true);
+  expect(await isAway(there)).toBe(false);
+  await applyText(there, siteText(lab.topology, network));
+  expect(await modeOf(there, guest.port)).toBe("enforce");
+});
+
+test(
+  "with the store away: guards stand, leases are renewed, also by an agent that starts then; nothing can be changed, and all is well when it is back",
+  async () => {
+    const { lab } = fleet;
+    const mine = guestAt(fleet.guests, 0);
+    const lease = async (): Promise<number> =>
+      (await here.client.leases({})).find(({ address }) => address === mine.address)?.expiresAt ?? 0;
+    await lab.must(mine.box, ["ip", "-4", "address", "flush", "dev", "eth0"]);
+    expect(await getLease(lab, mine.box, "udhcpc")).toBe(mine.address);
+    const first = await lease();
+    await fleet.killEtcd();
+    expect(await eventually(() => isAway(here))).toBe(true);
+    expect(await pings(lab, mine.box, lab.topology.neighbour.address)).toBe(true);
+    expect(await codeOf(() => applyText(here, more(["never"])))).toBe("STORE_UNAVAILABLE");
+    await fleet.killAgent(here.box);
+    await fleet.startAgent(here.box);
+    expect(await isAway(here), "it says so").toBe(true);
+    expect((await here.client.status()).ports.filter(({ state }) => state === "applied")).toHaveLength(
+      fleet.guests.filter(({ on }) => on === here.box).length,
+    );
+    await lab.must(mine.box, ["ip", "-4", "address", "flush", "dev", "eth0"]);
+    expect(await getLease(lab, mine.box, "udhcpc"), "renewed by the copy").toBe(mine.address);
+    const second = await lease();
+    expect(second).toBeGreaterThan(first);
+    expect(await codeOf(() => here.client.detach(mine.port))).toBe("STORE_UNAVAILABLE");
+    await fleet.startEtcd();
+    for (const host of [here, there]) expect(await eventually(async () => !(await isAway(host)), 15_000)).toBe(true);
+    const held = async (): Promise<boolean> =>
+      (await there.client.leases({})).some(
+        ({ address, expiresAt }) => address === mine.address && expiresAt === second,
+      );
+    expect(await eventually(held), "handed over").toBe(true);
+    await applyText(here, more(["control"]));
+    await here.client.remove("guest", "control");
+    await addressByHand(lab, mine);
+    expect(await pings(lab, mine.box, lab.topology.neighbour.address)).toBe(true);
+  },
+  patience(90_000),
+);

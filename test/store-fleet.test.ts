@@ -1,0 +1,166 @@
+/** The copy of a fleet's store: what it shows while the other one is away, what it keeps, and what it hands over. The store contract holds for the pair. */
+import { describe, expect, test } from "vitest";
+import { isRenewal } from "../src/agent/open-store.ts";
+import { GuardError } from "../src/model/errors.ts";
+import { openFleetStore } from "../src/store/fleet.ts";
+import { createStoreHealth } from "../src/store/health.ts";
+import { memoryStore } from "../src/store/memory.ts";
+import type { Change, Json, Store } from "../src/store/store.ts";
+import { codeOf, commits, put, storeContract, testClock, write } from "./store.contract.ts";
+
+storeContract("fleet store", async (clock, options) => ({
+  store: openFleetStore({
+    remote: memoryStore(clock, options),
+    copy: memoryStore(clock),
+    health: createStoreHealth(),
+    mayKeep: () => false,
+  }),
+  clean: () => undefined,
+}));
+
+const bound = (expiresAt: number, more: Readonly<Record<string, Json>> = {}): Json => ({
+  network: "lan0",
+  address: "10.0.0.5",
+  guest: "web1",
+  nic: 0,
+  mac: "fe:00:0a:00:00:05",
+  state: "bound",
+  expiresAt,
+  ...more,
+});
+
+/** One remote store that can be switched away, and a copy that outlives the process in front of them. */
+function pair() {
+  const clock = testClock();
+  const [remote, copy] = [memoryStore(clock), memoryStore(clock)];
+  const health = createStoreHealth();
+  let isAway = false;
+  const gate = <T>(act: () => Promise<T>): Promise<T> =>
+    isAway ? Promise.reject(new GuardError("STORE_UNAVAILABLE", "away")) : act();
+  const gated: Store = {
+    ...remote,
+    read: (prefix) => gate(() => remote.read(prefix)),
+    commit: (transaction) => gate(() => remote.commit(transaction)),
+    close: async () => undefined,
+  };
+  return {
+    remote,
+    away: (now: boolean) => {
+      isAway = now;
+      health.tell(now ? "away" : undefined);
+    },
+    start: (): Store =>
+      openFleetStore({ remote: gated, copy: { ...copy, close: async () => undefined }, health, mayKeep: isRenewal }),
+  };
+}
+
+const held = async (store: Store): Promise<Record<string, Json>> =>
+  Object.fromEntries([...(await store.read("")).entries].map(([key, { value }]) => [key, value]));
+
+/** Reads and follows, as an agent does. */
+async function follow(store: Store) {
+  const { revision } = await store.read("");
+  const stopping = new AbortController();
+  const seen: Change[] = [];
+  const done = (async () => {
+    for await (const change of store.watch("", revision, stopping.signal)) seen.push(change);
+  })();
+  return {
+    seen,
+    stop: async () => {
+      stopping.abort();
+      await done;
+    },
+  };
+}
+
+describe("while the remote store is away", () => {
+  test("the copy shows what was known last, to a process that starts then, too; without a copy there is nothing to show", async () => {
+    const { away, start, remote } = pair();
+    away(true);
+    expect(await codeOf(() => start().read(""))).toBe("STORE_UNAVAILABLE");
+    away(false);
+    const first = start();
+    await commits(first, write(put("guest/a", 1), put("guest/b", 2)));
+    const agent = await follow(first);
+    await commits(remote, write(put("guest/c", 3), { op: "delete", key: "guest/a" }));
+    await expect.poll(() => agent.seen.length).toBe(1);
+    away(true);
+    expect(await held(first)).toEqual({ "guest/b": 2, "guest/c": 3 });
+    expect(await held(start())).toEqual({ "guest/b": 2, "guest/c": 3 });
+    expect((await start().read("")).entries.get("guest/c")?.revision).toBe((await remote.read("")).revision);
+    await agent.stop();
+  });
+
+  test("a bound lease is renewed and handed over; a new one, another's and anything else is refused", async () => {
+    const { away, start, remote } = pair();
+    const store = start();
+    await commits(store, write(put("lease/x", bound(100)), put("lease/gone", bound(100, { state: "released" }))));
+    const agent = await follow(store);
+    away(true);
+    const before = (await store.read("")).revision;
+    expect(await store.commit(write(put("lease/x", bound(200))))).toEqual({ ok: true, revision: before });
+    const refused: readonly (readonly [string, Json])[] = [
+      ["lease/new", bound(200)],
+      ["lease/x", bound(300, { mac: "fe:00:0a:00:00:06" })],
+      ["lease/gone", bound(200)],
+      ["guest/a", 1],
+    ];
+    for (const [key, value] of refused)
+      expect(await codeOf(() => store.commit(write(put(key, value)))), key).toBe("STORE_UNAVAILABLE");
+    await expect
+      .poll(() => agent.seen)
+      .toEqual([{ revision: before, changes: [{ key: "lease/x", value: bound(200) }] }]);
+    expect((await held(start()))["lease/x"], "durable").toEqual(bound(200));
+    expect((await held(remote))["lease/x"], "control").toEqual(bound(100));
+    away(false);
+    await expect.poll(async () => (await held(remote))["lease/x"]).toEqual(bound(200));
+    await agent.stop();
+  });
+
+  test("what somebody else wrote meanwhile stands", async () => {
+    const { away, start, remote } = pair();
+    const store = start();
+    await commits(store, write(put("lease/x", bound(100)), put("lease/y", bound(100))));
+    const agent = await follow(store);
+    away(true);
+    await commits(store, write(put("lease/x", bound(200))));
+    await commits(store, write(put("lease/y", bound(200))));
+    await commits(remote, write(put("lease/x", bound(500, { state: "released" }))));
+    away(false);
+    // The control, and it comes after the other.
+    await expect.poll(async () => (await held(remote))["lease/y"]).toEqual(bound(200));
+    expect((await held(remote))["lease/x"]).toEqual(bound(500, { state: "released" }));
+    await agent.stop();
+  });
+
+  test("a copy that cannot be written stops nobody, is told, and is made anew when it can", async () => {
+    const clock = testClock();
+    const [remote, copy] = [memoryStore(clock), memoryStore(clock)];
+    const faults: (string | undefined)[] = [];
+    let isFull = false;
+    const full: Store = {
+      ...copy,
+      commit: (one) => (isFull ? Promise.reject(new GuardError("STORE_UNAVAILABLE", "full")) : copy.commit(one)),
+    };
+    const store = openFleetStore({
+      remote,
+      copy: full,
+      health: createStoreHealth(),
+      mayKeep: () => false,
+      copyFault: (fault) => faults.push(fault),
+    });
+    const agent = await follow(store);
+    isFull = true;
+    await commits(remote, write(put("guest/a", 1)));
+    await expect.poll(() => agent.seen.length).toBe(1);
+    isFull = false;
+    await commits(remote, write(put("guest/b", 2)));
+    await expect.poll(() => agent.seen.length).toBe(2);
+    expect(faults).toEqual(["full", undefined]);
+    const copied = (await copy.read("copied/")).entries;
+    expect([...copied.keys()].sort()).toEqual(["copied/guest/a", "copied/guest/b"]);
+    await agent.stop();
+    await store.close();
+  });
+});
