@@ -14,6 +14,7 @@ storeContract("fleet store", async (clock, options) => ({
     copy: memoryStore(clock),
     health: createStoreHealth(),
     mayKeep: () => false,
+    format: 1,
   }),
   clean: () => undefined,
 }));
@@ -49,8 +50,14 @@ function pair() {
       isAway = now;
       health.tell(now ? "away" : undefined);
     },
-    start: (): Store =>
-      openFleetStore({ remote: gated, copy: { ...copy, close: async () => undefined }, health, mayKeep: isRenewal }),
+    start: (format = 1): Store =>
+      openFleetStore({
+        remote: gated,
+        copy: { ...copy, close: async () => undefined },
+        health,
+        mayKeep: isRenewal,
+        format,
+      }),
   };
 }
 
@@ -89,6 +96,7 @@ describe("while the remote store is away", () => {
     expect(await held(first)).toEqual({ "guest/b": 2, "guest/c": 3 });
     expect(await held(start())).toEqual({ "guest/b": 2, "guest/c": 3 });
     expect((await start().read("")).entries.get("guest/c")?.revision).toBe((await remote.read("")).revision);
+    expect(await codeOf(() => start(2).read("")), "by a version that reads another format").toBe("STORE_UNAVAILABLE");
     await agent.stop();
   });
 
@@ -148,6 +156,7 @@ describe("while the remote store is away", () => {
       copy: full,
       health: createStoreHealth(),
       mayKeep: () => false,
+      format: 1,
       copyFault: (fault) => faults.push(fault),
     });
     const agent = await follow(store);

@@ -8,6 +8,7 @@ import { openEmbeddedStore } from "../store/embedded.ts";
 import { openEtcdStore } from "../store/etcd.ts";
 import { openFleetStore } from "../store/fleet.ts";
 import { createStoreHealth, type StoreHealth } from "../store/health.ts";
+import { storeFormat } from "../store/migrate.ts";
 import { isFields } from "../store/shape.ts";
 import type { Json, Store } from "../store/store.ts";
 import type { AgentOptions, EtcdSettings } from "./options.ts";
@@ -86,7 +87,21 @@ export async function openStore(options: AgentOptions, host: HostId, clock: Cloc
   const access = accessOf(etcd);
   // Locked before anything is asked: two agents of one host would take each other's turns.
   const copy = await openEmbeddedStore({ directory: join(stateDirectory, "copy"), clock });
-  const remote = openEtcdStore({ ...access, root: etcd.root, client: host, patience: PATIENCE, health: health.tell });
-  const store = openFleetStore({ remote, copy, health, mayKeep: isRenewal, copyFault: copyHealth.tell });
+  const remote = openEtcdStore({
+    ...access,
+    root: etcd.root,
+    client: host,
+    format: storeFormat,
+    patience: PATIENCE,
+    health: health.tell,
+  });
+  const store = openFleetStore({
+    remote,
+    copy,
+    health,
+    mayKeep: isRenewal,
+    format: storeFormat,
+    copyFault: copyHealth.tell,
+  });
   return { store, kind: `etcd (${etcd.endpoints.join(", ")}, below ${etcd.root}/)`, health, copyHealth };
 }

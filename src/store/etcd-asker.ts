@@ -10,11 +10,14 @@ export interface EtcdLayout {
   readonly data: string;
   /** The mark of the client's last transaction. */
   readonly slot: string;
+  /** How values are to be read: the number of the store's format. */
+  readonly format: string;
 }
 
 export const layoutOf = (root: string, client: string): EtcdLayout => ({
   data: `${root}/data/`,
   slot: `${root}/slot/${client}`,
+  format: `${root}/format`,
 });
 
 export interface Asker {

@@ -8,7 +8,20 @@ import { admit, defect } from "./admit.ts";
 import { type Asker, createAsker, type EtcdLayout, jsonOf, layoutOf, refused } from "./etcd-asker.ts";
 import { CallFailed, createEtcdClient, type EtcdAccess, type EtcdClient } from "./etcd-client.ts";
 import { createCommitter, NOT_FOUND } from "./etcd-commit.ts";
-import { afterPrefix, type KeyValue, leaseGrant, leaseOf, range, rangeAnswer, ttlOf } from "./etcd-messages.ts";
+import {
+  afterPrefix,
+  compareRevision,
+  type KeyValue,
+  leaseGrant,
+  leaseOf,
+  putOp,
+  range,
+  rangeAnswer,
+  rangeOp,
+  ttlOf,
+  txn,
+  txnAnswer,
+} from "./etcd-messages.ts";
 import { createWatches } from "./etcd-watch.ts";
 import type { Entry, Key, LeaseId, Revision, Snapshot, Store } from "./store.ts";
 
@@ -17,6 +30,8 @@ export interface EtcdOptions extends EtcdAccess {
   readonly root: string;
   /** Of one process at a time: the host's name. */
   readonly client: string;
+  /** Of the values. A store that was written in another one is not read. */
+  readonly format: number;
   /** How long a call is tried at one member after the other, in milliseconds. */
   readonly patience?: number;
   /** Told what is wrong with etcd, and `undefined` when it answers again. */
@@ -74,6 +89,17 @@ async function readAll({ ask }: Asker, { data }: EtcdLayout, prefix: Key): Promi
   return { revision, entries };
 }
 
+/** Written by whoever comes first. @throws STORE_CORRUPT when it is another */
+async function assertFormat({ ask }: Asker, { format: key }: EtcdLayout, format: number): Promise<void> {
+  const compare = [compareRevision(key, 0)];
+  const wish = { compare, success: [putOp(key, String(format), undefined)], failure: [rangeOp({ key })] };
+  const { succeeded, found } = await ask("KV/Txn", txn(wish), txnAnswer);
+  const held = succeeded ? format : jsonOf(key, found[0]?.entries[0]?.value ?? new Uint8Array());
+  if (held === format) return;
+  const says = `the fleet's store has format ${held}, this version of vifguard reads ${format}`;
+  throw new GuardError("STORE_CORRUPT", `${says}: run the version that the other hosts run`, { fields: { key } });
+}
+
 async function grant(client: EtcdClient, ttlSeconds: number): Promise<LeaseId> {
   if (!(ttlSeconds > 0)) throw defect(`a store lease of ${ttlSeconds} seconds`);
   // 48 bits are exact as a number. Not asked twice: a lost answer costs a lease that ends by itself.
@@ -115,6 +141,7 @@ export function openEtcdStore(options: EtcdOptions): Store {
   return {
     read: async (prefix) => {
       assertOpen();
+      await orRefused(assertFormat(asker, layout, options.format));
       return orRefused(readAll(asker, layout, prefix));
     },
     watch: (prefix, after, signal) => {

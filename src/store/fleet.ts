@@ -14,12 +14,15 @@ export interface FleetParts {
   /** Whether a value may be kept here, given what stood under its key. */
   readonly mayKeep: (before: Json | undefined, value: Json) => boolean;
   /** Told when the copy cannot be written, and when it can again: it may be old then, and guests are kept by it only while the other store is away. */
+  /** Of the values: a copy in another one is none. */
+  readonly format: number;
   readonly copyFault?: (fault: string | undefined) => void;
 }
 
 const COPIED = "copied/";
 const PENDING = "pending/";
 const REVISION = "revision";
+const FORMAT = "format";
 
 interface Copied {
   readonly value: Json;
@@ -72,11 +75,11 @@ function createFeed(signal: AbortSignal) {
 }
 
 /** The copy as the other store would show it. */
-function createCopy(copy: Store) {
+function createCopy(copy: Store, format: number) {
   async function load(prefix: Key): Promise<Snapshot | undefined> {
     const { entries } = await copy.read("");
     const revision = entries.get(REVISION)?.value;
-    if (typeof revision !== "number") return undefined;
+    if (typeof revision !== "number" || entries.get(FORMAT)?.value !== format) return undefined;
     const held = new Map<Key, Entry>();
     for (const [key, { value }] of entries) {
       const own = key.slice(COPIED.length);
@@ -85,14 +88,20 @@ function createCopy(copy: Store) {
     return { revision, entries: held };
   }
   async function commit(writes: readonly Write[], revision: Revision): Promise<void> {
-    await copy.commit({ expect: [], writes: [...writes, { op: "put", key: REVISION, value: revision }] });
+    const head: Write[] = [
+      { op: "put", key: REVISION, value: revision },
+      { op: "put", key: FORMAT, value: format },
+    ];
+    await copy.commit({ expect: [], writes: [...writes, ...head] });
   }
   return {
     load,
     /** Only what differs is written. */
     replace: async ({ revision, entries }: Snapshot): Promise<void> => {
       const before = (await load(""))?.entries ?? new Map<Key, Entry>();
-      const gone = [...before.keys()].filter((key) => !entries.has(key));
+      const gone = [...(await copy.read(COPIED)).entries.keys()]
+        .map((key) => key.slice(COPIED.length))
+        .filter((key) => !entries.has(key));
       const changed = [...entries.values()].filter(({ key, revision: at }) => before.get(key)?.revision !== at);
       await commit(
         [
@@ -131,7 +140,7 @@ function createCopy(copy: Store) {
 
 export function openFleetStore(parts: FleetParts): Store {
   const { remote, copy: copyStore, health, mayKeep, copyFault = () => undefined } = parts;
-  const copy = createCopy(copyStore);
+  const copy = createCopy(copyStore, parts.format);
   let isTorn = false;
   const feeds = new Set<(change: Change) => void>();
   const followings = new Set<Promise<void>>();

@@ -3,22 +3,22 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { getLease } from "../../src/lab/dhcp-client.ts";
 import { patience } from "../../src/lab/patience.ts";
 import { GuardError } from "../../src/model/errors.ts";
-import { type FleetHost, type FleetLab, raiseFleetLab } from "../support/fleet-lab.ts";
+import { type EtcdHost, type EtcdLab, raiseEtcdLab } from "../support/etcd-lab.ts";
 import { addressByHand, applyText, eventually, guestAt, pings, siteText } from "../support/guarded-lab.ts";
 
 const network = { network: ["range4: [203.0.113.100-203.0.113.220]"] };
-let fleet: FleetLab;
-let here: FleetHost;
-let there: FleetHost;
+let fleet: EtcdLab;
+let here: EtcdHost;
+let there: EtcdHost;
 beforeAll(async () => {
-  fleet = await raiseFleetLab(`flt${process.pid.toString(36)}`, 3, {
+  fleet = await raiseEtcdLab(`flt${process.pid.toString(36)}`, 3, {
     network: ["range4: [203.0.113.100-203.0.113.220]"],
   });
   [here, there] = [hostAt(0), hostAt(1)];
 });
 afterAll(() => fleet?.lab.down());
 
-function hostAt(n: number): FleetHost {
+function hostAt(n: number): EtcdHost {
   const host = fleet.hosts[n];
   if (host === undefined) throw new TypeError(`no host ${n}`);
   return host;
@@ -34,10 +34,10 @@ async function codeOf(act: () => Promise<unknown>): Promise<string> {
   return "no error";
 }
 
-const conditions = async ({ client }: FleetHost): Promise<readonly string[]> =>
+const conditions = async ({ client }: EtcdHost): Promise<readonly string[]> =>
   (await client.status()).conditions.map(({ code }) => code);
-const isAway = async (host: FleetHost): Promise<boolean> => (await conditions(host)).includes("STORE_AWAY");
-const modeOf = async ({ client }: FleetHost, port: string): Promise<string | undefined> =>
+const isAway = async (host: EtcdHost): Promise<boolean> => (await conditions(host)).includes("STORE_AWAY");
+const modeOf = async ({ client }: EtcdHost, port: string): Promise<string | undefined> =>
   (await client.status()).ports.find((one) => one.port === port)?.mode;
 
 const more = (names: readonly string[]): string =>
@@ -69,11 +69,14 @@ test("two hosts that give addresses at once never give one twice, and neither ha
     }),
   );
   for (const host of [here, there]) {
-    const guests = (await host.client.list("guest")).filter(({ name }) => /^h[01]-/.test(name));
-    const addresses = guests.map(({ status }) => JSON.stringify(status).match(/"addresses4":\["([^"]+)/)?.[1]);
-    expect(addresses).toHaveLength(60);
-    expect(new Set(addresses).size).toBe(60);
-    expect(addresses).not.toContain(undefined);
+    const addresses = async (): Promise<readonly (string | undefined)[]> => {
+      const guests = (await host.client.list("guest")).filter(({ name }) => /^h[01]-/.test(name));
+      return guests.map(({ status }) => JSON.stringify(status).match(/"addresses4":\["([^"]+)/)?.[1]);
+    };
+    await expect.poll(async () => (await addresses()).length).toBe(60);
+    const all = await addresses();
+    expect(all).not.toContain(undefined);
+    expect(new Set(all).size).toBe(60);
   }
   for (const name of [...names("h0"), ...names("h1")]) await here.client.remove("guest", name);
 });

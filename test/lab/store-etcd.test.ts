@@ -43,7 +43,7 @@ function fromZero(store: Store, base: Revision): Store {
 let opened = 0;
 storeContract("etcd", async (_clock, { history }) => {
   opened += 1;
-  const store = openEtcdStore({ endpoints: etcd.endpoints, root: `test/${opened}`, client: "host-1" });
+  const store = openEtcdStore({ endpoints: etcd.endpoints, root: `test/${opened}`, client: "host-1", format: 1 });
   const { revision } = await store.read("");
   return {
     store: fromZero(store, revision),
@@ -117,8 +117,9 @@ const isAnswer = (chunk: Uint8Array): boolean => {
 describe("an answer that is lost", () => {
   test("does not make a transaction twice, nor call it a conflict", async () => {
     const cutter = await startCutter(etcd.members[0]?.url ?? "");
-    const store = openEtcdStore({ endpoints: [cutter.url], root: "lost", client: "host-1" });
-    const other = openEtcdStore({ endpoints: etcd.endpoints, root: "lost", client: "host-2" });
+    const store = openEtcdStore({ endpoints: [cutter.url], root: "lost", client: "host-1", format: 1 });
+    const other = openEtcdStore({ endpoints: etcd.endpoints, root: "lost", client: "host-2", format: 1 });
+    await store.read("");
     await commits(store, { expect: [], writes: [put("a", 0)] });
     let revision = (await store.read("a")).entries.get("a")?.revision ?? 0;
     const first = revision;
@@ -132,7 +133,7 @@ describe("an answer that is lost", () => {
     expect(await text(other, "a")).toBe(10);
     expect(revision).toBe(first + 10);
     // Another process under the same name is no reason to give up, nor to take its mark for one's own.
-    const twin = openEtcdStore({ endpoints: etcd.endpoints, root: "lost", client: "host-1" });
+    const twin = openEtcdStore({ endpoints: etcd.endpoints, root: "lost", client: "host-1", format: 1 });
     for (let n = 11; n <= 16; n += 1) {
       const writer = n % 2 === 0 ? store : twin;
       const at = (await other.read("a")).entries.get("a")?.revision ?? 0;
@@ -151,7 +152,7 @@ describe("an answer that is lost", () => {
   test("etcd away: said once, tried until it is back, refused after a while", async () => {
     const told: (string | undefined)[] = [];
     const health = (fault: string | undefined): void => void told.push(fault);
-    const options = { endpoints: ["http://127.0.0.1:1"], root: "away", client: "host-1", health };
+    const options = { endpoints: ["http://127.0.0.1:1"], root: "away", client: "host-1", format: 1, health };
     const store = openEtcdStore({ ...options, patience: 400 });
     expect(await codeOf(() => store.read(""))).toBe("STORE_UNAVAILABLE");
     expect(await codeOf(() => store.commit({ expect: [], writes: [put("a", 1)] }))).toBe("STORE_UNAVAILABLE");
@@ -165,7 +166,7 @@ describe("an answer that is lost", () => {
   });
 
   test("what is larger than etcd takes is refused with the way out, and leaves nothing", async () => {
-    const store = openEtcdStore({ endpoints: etcd.endpoints, root: "large", client: "host-1" });
+    const store = openEtcdStore({ endpoints: etcd.endpoints, root: "large", client: "host-1", format: 1 });
     const writes = Array.from({ length: 100_001 }, (_, n) => put(`k/${n}`, n));
     await expect(store.commit({ expect: [], writes })).rejects.toThrow(/limits that docs\/fleet.md names/);
     expect((await store.read("")).entries.size).toBe(0);
@@ -175,6 +176,17 @@ describe("an answer that is lost", () => {
   });
 });
 
+test("a store of another format is not read, and not written", async () => {
+  const open = (format: number): Store =>
+    openEtcdStore({ endpoints: etcd.endpoints, root: "format", client: "host-1", format });
+  const [now, later] = [open(7), open(8)];
+  await now.read("");
+  await commits(now, { expect: [], writes: [put("a", 1)] });
+  await expect(later.read("")).rejects.toThrow(/has format 7, this version of vifguard reads 8/);
+  expect(await text(now, "a"), "control").toBe(1);
+  for (const store of [now, later]) await store.close();
+});
+
 describe("three members with certificates", () => {
   let three: EtcdCluster;
   let pki: Pki;
@@ -182,6 +194,7 @@ describe("three members with certificates", () => {
     endpoints: three.endpoints,
     root: "fleet",
     client,
+    format: 1,
     tls: { ca: readFileSync(pki.client.ca), cert: readFileSync(pki.client.cert), key: readFileSync(pki.client.key) },
   });
   beforeAll(async () => {
@@ -280,6 +293,7 @@ test("user and password: the right ones get in, also when the token is too old",
         endpoints: guarded.endpoints,
         root: "r",
         client: "c",
+        format: 1,
         patience: 500,
         user: { name: "root", password },
       });

@@ -9,18 +9,18 @@ import type { GuestBox, HostBox } from "../../src/lab/topology.ts";
 import { ETCD_LIMITS } from "./etcd.ts";
 import { addressByHand, applyText, eventually, type SiteExtras, siteText } from "./guarded-lab.ts";
 
-export interface FleetHost {
+export interface EtcdHost {
   readonly box: HostBox;
   readonly agent: LabAgent;
   readonly client: Client;
 }
 
-export interface FleetLab {
+export interface EtcdLab {
   readonly lab: Lab;
-  readonly hosts: readonly FleetHost[];
+  readonly hosts: readonly EtcdHost[];
   /** Attached at their hosts, addressed, with the MACs they were given. */
   readonly guests: readonly GuestBox[];
-  hostOf(guest: GuestBox): FleetHost;
+  hostOf(guest: GuestBox): EtcdHost;
   /** `etcdctl` at the first member. */
   ctl(...argv: string[]): Promise<string>;
   /** All members at once, as hard as a power cut. */
@@ -53,7 +53,7 @@ async function killAll(lab: Lab, box: string, word: string): Promise<void> {
 }
 
 /** Nothing is left when it fails. */
-export async function raiseFleetLab(name: string, guestCount: number, extras: SiteExtras = {}): Promise<FleetLab> {
+export async function raiseEtcdLab(name: string, guestCount: number, extras: SiteExtras = {}): Promise<EtcdLab> {
   const lab = await raiseLab({ name, guests: guestCount, hosts: 2, nic: "veth" });
   const at = lab.topology.gateway.address;
   const client = (n: number): string => `http://${at}:${2379 + n}`;
@@ -86,12 +86,12 @@ export async function raiseFleetLab(name: string, guestCount: number, extras: Si
 
   try {
     await startEtcd();
-    const hosts: FleetHost[] = [];
+    const hosts: EtcdHost[] = [];
     for (const { box } of lab.topology.hosts) {
       const agent = await startAgent(lab, options(box), box);
       hosts.push({ box, agent, client: connect(agent.socket) });
     }
-    const hostOf = ({ on }: GuestBox): FleetHost => {
+    const hostOf = ({ on }: GuestBox): EtcdHost => {
       const host = hosts.find(({ box }) => box === on);
       if (host === undefined) throw new TypeError(`no host ${on}`);
       return host;
