@@ -1,5 +1,4 @@
 /** The store an agent works on: a file of its host, or the fleet's etcd with a copy of it in that file. */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../model/clock.ts";
 import { GuardError } from "../model/errors.ts";
@@ -11,6 +10,7 @@ import { createStoreHealth, type StoreHealth } from "../store/health.ts";
 import { storeFormat } from "../store/migrate.ts";
 import { isFields } from "../store/shape.ts";
 import type { Json, Store } from "../store/store.ts";
+import { fileText } from "./listeners.ts";
 import type { AgentOptions, EtcdSettings } from "./options.ts";
 
 export interface OpenedStore {
@@ -24,16 +24,6 @@ export interface OpenedStore {
 
 /** How long a change waits for etcd before it is refused, in milliseconds; the election of a leader takes one or two seconds. */
 const PATIENCE = 5_000;
-
-/** @throws USAGE */
-function fileText(option: string, file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new GuardError("USAGE", `${option}: ${why}`, { fields: { file }, cause });
-  }
-}
 
 /** @throws USAGE */
 function assertEndpoint(text: string): void {

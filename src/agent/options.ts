@@ -12,6 +12,17 @@ export interface AgentOptions {
   readonly logLevel: string;
   /** The store of a fleet; without it the store is a file of this host. */
   readonly etcd: EtcdSettings | undefined;
+  /** Where it answers besides its socket. */
+  readonly network: NetworkSettings | undefined;
+}
+
+/** Names of files, not what is in them. */
+export interface NetworkSettings {
+  /** Address and port. */
+  readonly listen: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly tokens: string;
 }
 
 /** As the operator writes it: names of files, not what is in them. */

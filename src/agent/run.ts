@@ -24,11 +24,11 @@ import { parseHostId, parsePortPrefix } from "../model/names.ts";
 import { RESPONDER_MARK } from "../ruleset/parts.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
-import { startServer } from "../server/http.ts";
 import { startAgent } from "./agent.ts";
 import type { AgentParts } from "./core.ts";
 import { createEnforcer } from "./enforcer.ts";
 import { currentEpoch } from "./epoch.ts";
+import { startListeners } from "./listeners.ts";
 import { openStore } from "./open-store.ts";
 import type { AgentOptions } from "./options.ts";
 import { orShut } from "./unsupported.ts";
@@ -138,12 +138,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
     copyHealth,
     auditEvery: AUDIT_EVERY,
   });
-  const server = await startServer({
-    operations: agent.operations,
-    listen: { kind: "unix", path: options.socket },
-    version,
-    log,
-  });
+  const server = await startListeners(options, { operations: agent.operations, version, log, host });
   log.info({ socket: options.socket }, "ready");
   await new Promise<void>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());

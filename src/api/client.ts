@@ -1,5 +1,6 @@
-/** Asks an agent: HTTP over its unix socket. Failures come back as the errors they were. */
-import { type IncomingMessage, request } from "node:http";
+/** Asks an agent: HTTP over its unix socket, or over TLS with a token. Failures come back as the errors they were. */
+import { type IncomingMessage, request as requestHttp } from "node:http";
+import { request as requestHttps } from "node:https";
 import { type ErrorCode, type ErrorFields, errorCatalogue, GuardError } from "../model/errors.ts";
 import type {
   ChangeView,
@@ -34,10 +35,46 @@ interface Call {
 
 export const defaultSocket = "/run/vifguard/agent.sock";
 
-function unreachable(socket: string, cause: Error): GuardError {
+/** An agent somewhere else. */
+export interface RemoteAgent {
+  /** `https://`, host and port. */
+  readonly url: string;
+  readonly token: string;
+  /** Authority of the agent's certificate, as PEM; those of the system without it. */
+  readonly ca?: string;
+}
+
+/** A socket of this host, by its path, or an agent somewhere else. */
+export type AgentPlace = string | RemoteAgent;
+
+const placeText = (place: AgentPlace): string => (typeof place === "string" ? place : place.url);
+
+function unreachable(place: AgentPlace, cause: Error): GuardError {
   const missing = "code" in cause && (cause.code === "ENOENT" || cause.code === "ECONNREFUSED");
   const why = missing ? "nothing listens there" : cause.message;
+  const socket = placeText(place);
   return new GuardError("AGENT_UNREACHABLE", `no agent at '${socket}': ${why}`, { fields: { socket }, cause });
+}
+
+type Send = (
+  headers: Readonly<Record<string, string | number>>,
+  reply: (message: IncomingMessage) => void,
+) => ReturnType<typeof requestHttp>;
+
+function sender(place: AgentPlace, route: Route, call: Call): Send {
+  const how = {
+    method: route.method,
+    path: pathOf(route, call),
+    ...(call.signal === undefined ? {} : { signal: call.signal }),
+  };
+  if (typeof place === "string") return (headers, reply) => requestHttp({ ...how, socketPath: place, headers }, reply);
+  const { hostname, port } = new URL(place.url);
+  const authorization = `Bearer ${place.token}`;
+  const trust = place.ca === undefined ? {} : { ca: place.ca };
+  // A literal IPv6 address stands in brackets in a URL, and nowhere else.
+  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  return (headers, reply) =>
+    requestHttps({ ...how, ...trust, host, port, headers: { ...headers, authorization } }, reply);
 }
 
 function pathOf(route: Route, call: Call): string {
@@ -47,22 +84,14 @@ function pathOf(route: Route, call: Call): string {
   return fillPath(route.path, call.params ?? {}) + (query === "" ? "" : `?${query}`);
 }
 
-function open(socket: string, route: Route, call: Call): Promise<IncomingMessage> {
+function open(place: AgentPlace, route: Route, call: Call): Promise<IncomingMessage> {
   const text = call.body === undefined ? undefined : JSON.stringify(call.body);
   const headers =
     text === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(text) };
+  const send = sender(place, route, call);
   return new Promise((resolve, reject) => {
-    const sent = request(
-      {
-        socketPath: socket,
-        method: route.method,
-        path: pathOf(route, call),
-        headers,
-        ...(call.signal === undefined ? {} : { signal: call.signal }),
-      },
-      resolve,
-    );
-    sent.on("error", (cause) => reject(unreachable(socket, cause)));
+    const sent = send(headers, resolve);
+    sent.on("error", (cause) => reject(unreachable(place, cause)));
     sent.end(text);
   });
 }
@@ -112,9 +141,9 @@ async function* lines(reply: IncomingMessage): AsyncGenerator<string> {
 }
 
 /** The agent of this version answers what its contract says; `T` is that contract's word for the reply. */
-export function connect(socket: string): Client {
+export function connect(place: AgentPlace): Client {
   async function ask<T>(id: RouteId, call: Call = {}): Promise<T> {
-    const reply = await open(socket, routes[id], call);
+    const reply = await open(place, routes[id], call);
     const text = await textOf(reply);
     const status = reply.statusCode ?? 0;
     if (status !== 200) throw problemOf(text, status);
@@ -125,7 +154,7 @@ export function connect(socket: string): Client {
     filter: { readonly guest?: string; readonly port?: string },
     signal: AbortSignal,
   ): AsyncGenerator<DropEvent> {
-    const reply = await open(socket, routes.followDrops, { query: filter, signal });
+    const reply = await open(place, routes.followDrops, { query: filter, signal });
     if (reply.statusCode !== 200) throw problemOf(await textOf(reply), reply.statusCode ?? 0);
     try {
       for await (const line of lines(reply)) yield JSON.parse(line);

@@ -1,11 +1,12 @@
 /** Every endpoint, once: where it is and what it is for. The schemas are in `contract.ts`; a client needs only this. */
+import type { Permission } from "../model/access.ts";
 import type { ErrorCode } from "../model/errors.ts";
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE";
   /** Path parameters begin with a colon. */
   readonly path: string;
-  readonly permission: "read" | "operate";
+  readonly permission: Permission;
   readonly summary: string;
   /** Besides INTERNAL, which any of them can answer. */
   readonly errors: readonly ErrorCode[];
@@ -45,7 +46,7 @@ export const routes = {
   attach: {
     method: "POST",
     path: "/v1/attachments",
-    permission: "operate",
+    permission: "attach",
     summary: "Give a port to a NIC of a guest; answers when the rules were read back and the link is up",
     errors: [
       "USAGE",
@@ -64,7 +65,7 @@ export const routes = {
   detach: {
     method: "DELETE",
     path: "/v1/attachments/:port",
-    permission: "operate",
+    permission: "attach",
     summary: "Take a port back and remove every trace of it",
     errors: ["PORT_NAME", "NFT_REFUSED", "KERNEL_REFUSED", "STORE_UNAVAILABLE"],
   },

@@ -64,6 +64,17 @@ export const globalOptions = {
     default: "/run/vifguard/agent.sock",
     text: "socket of the agent (or VIFGUARD_SOCKET)",
   },
+  server: {
+    type: "string",
+    value: "URL",
+    text: "an agent on another host, such as https://host-7:7443, instead of the socket (or VIFGUARD_SERVER)",
+  },
+  "token-file": { type: "string", value: "FILE", text: "file of the token for it (or VIFGUARD_TOKEN_FILE)" },
+  ca: {
+    type: "string",
+    value: "FILE",
+    text: "authority of its certificate, PEM (or VIFGUARD_CA); those of the system without it",
+  },
   output: { type: "string", short: "o", value: "FORMAT", default: "table", text: "table, json or yaml" },
   help: { type: "boolean", short: "h", text: "what this command does and takes" },
 } as const satisfies Record<string, OptionSpec>;

@@ -16,6 +16,7 @@ import { policyMatrixCommand } from "./commands/policy.ts";
 import { attachCommand, detachCommand, statusCommand } from "./commands/ports.ts";
 import { applyCommand, deleteCommand, describeCommand, getCommand, planCommand } from "./commands/site.ts";
 import { tapCommands } from "./commands/tap.ts";
+import { tokenCommands } from "./commands/token.ts";
 
 export const commands: readonly Command[] = [
   applyCommand,
@@ -41,6 +42,7 @@ export const commands: readonly Command[] = [
   cniCommand,
   ...labCommands,
   agentCommand,
+  ...tokenCommands,
   completionCommand,
   docsCommand,
 ];

@@ -101,6 +101,16 @@ export const errorCatalogue = {
     http: 500,
     hint: "Put back a copy of the state directory, or move it away and apply the site file again.",
   },
+  UNAUTHENTICATED: {
+    exit: 4,
+    http: 401,
+    hint: "Name the file of your token with --token-file; 'vifguard token create' makes one on the host of the agent.",
+  },
+  FORBIDDEN: {
+    exit: 4,
+    http: 403,
+    hint: "Roles: reader looks, host attaches and detaches too, operator may do everything. 'vifguard token create' makes another token.",
+  },
   AGENT_UNREACHABLE: { exit: 7, http: 503, hint: "Start it with 'vifguard agent', or name its socket with --socket." },
   AGENT_RUNNING: { exit: 5, http: 409, hint: "One agent per state directory: stop the other one first." },
   LAB_UP: { exit: 5, http: 409, hint: "'vifguard lab status' shows it; 'vifguard lab down' removes it." },

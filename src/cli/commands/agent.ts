@@ -1,8 +1,15 @@
 /** The daemon. */
-import { defaultEtcdRoot, defaultPortPrefixes, type EtcdSettings, logLevels } from "../../agent/options.ts";
+import {
+  defaultEtcdRoot,
+  defaultPortPrefixes,
+  type EtcdSettings,
+  logLevels,
+  type NetworkSettings,
+} from "../../agent/options.ts";
 import { GuardError } from "../../model/errors.ts";
 import type { Command, Input } from "../command.ts";
 import { packageVersion } from "../version.ts";
+import { defaultTokenFile } from "./token.ts";
 
 export const agentCommand: Command = {
   name: "agent",
@@ -28,6 +35,14 @@ export const agentCommand: Command = {
     "etcd-key": { type: "string", value: "FILE", text: "key of that certificate (PEM)" },
     "etcd-user": { type: "string", value: "NAME", text: "user of etcd, where it asks for one" },
     "etcd-password-file": { type: "string", value: "FILE", text: "the user's password, alone in a file" },
+    listen: {
+      type: "string",
+      value: "ADDRESS:PORT",
+      text: "answer over TLS there, too, for those who have a token (docs/fleet.md)",
+    },
+    "tls-cert": { type: "string", value: "FILE", text: "certificate for --listen (PEM)" },
+    "tls-key": { type: "string", value: "FILE", text: "key of that certificate (PEM)" },
+    tokens: { type: "string", value: "FILE", default: defaultTokenFile, text: "who may ask there" },
     host: { type: "string", value: "NAME", text: "the host's name in the store (default: its host name)" },
     "port-prefix": {
       type: "string",
@@ -65,6 +80,7 @@ export const agentCommand: Command = {
       without: input.options("without"),
       logLevel,
       etcd: etcdSettings(input),
+      network: networkSettings(input),
     };
     await runAgent(options, packageVersion());
     return 0;
@@ -84,4 +100,12 @@ function etcdSettings(input: Input): EtcdSettings | undefined {
   if (endpoints.length > 0) return { endpoints, root: input.option("etcd-root") ?? defaultEtcdRoot, ...given };
   if (Object.keys(given).length > 0) throw new GuardError("USAGE", "etcd's options go with --etcd URL");
   return undefined;
+}
+
+function networkSettings(input: Input): NetworkSettings | undefined {
+  const [listen, cert, key] = [input.option("listen"), input.option("tls-cert"), input.option("tls-key")];
+  if (listen === undefined && cert === undefined && key === undefined) return undefined;
+  if (listen === undefined || cert === undefined || key === undefined)
+    throw new GuardError("USAGE", "--listen, --tls-cert and --tls-key go together");
+  return { listen, cert, key, tokens: input.option("tokens") ?? defaultTokenFile };
 }
