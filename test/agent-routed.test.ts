@@ -1,4 +1,4 @@
-/** Routed networks on a memory kernel: what a port brings to the host and takes away again, and that nothing of anybody else is touched. */
+/** Routed and transport networks on a memory kernel: what a port brings to the host and takes away again, and that nothing of anybody else is touched. */
 import { expect, test } from "vitest";
 import type { Agent } from "../src/agent/agent.ts";
 import { loadSite } from "../src/config/load.ts";
@@ -240,6 +240,94 @@ test("with gives: prefix the host answers every ARP of the port; what is behind 
   expect([host.value("vif1.0", "proxy4"), host.value("eth0", "proxy4")]).toEqual([1, 0]);
   expect(host.held()).toContain(`route ${ifindex} 192.0.2.16/28 10.0.0.10`);
   expect(host.held()).not.toContain(`proxy ${host.uplink} 192.0.2.16`);
+});
+
+const links = (link4: number, nic: string, more = ""): string => `kind: network
+name: lan0
+spec:
+  prefix4: 10.0.0.0/24
+  range4: [10.0.0.0-10.0.0.15]
+${more}  wiring: { kind: transport, uplink: eth0, link4: ${link4} }
+  addressing: { kind: managed, macScheme: ip }
+---
+kind: guest
+name: web1
+spec: { nics: [ { network: lan0${nic} } ] }
+---
+kind: guest
+name: web2
+spec: { nics: [ { network: lan0 } ] }
+`;
+
+test("a link brings its two ends, what is behind the guest by the right-hand one, and nothing to the uplink", async () => {
+  const host = await createHost(links(31, ", addresses: [192.0.2.16/28, 192.0.2.9]"));
+  const ifindex = host.add("vif1.0");
+  expect((await host.attach("vif1.0", "web1")).state).toBe("applied");
+  expect(host.held()).toEqual([
+    `address ${ifindex} 10.0.0.0/31`,
+    `neighbour ${ifindex} 10.0.0.1 fe:00:0a:00:00:01`,
+    `route ${ifindex} 10.0.0.1/32 `,
+    `route ${ifindex} 192.0.2.16/28 10.0.0.1`,
+    `route ${ifindex} 192.0.2.9/32 10.0.0.1`,
+  ]);
+  expect(host.port("vif1.0")).toMatchObject({ up: true, master: 0, mac: HOST_PORT_MAC });
+  expect([host.elements("routed"), host.elements("ways")]).toEqual([1, 2]);
+  expect([host.value("eth0", "forwarding4"), host.value("eth0", "proxyDelay4")], "nobody is answered for").toEqual([
+    1, 80,
+  ]);
+  await host.detach("vif1.0");
+  expect(host.held()).toEqual([]);
+  for (const device of ["eth0", "vif1.0"])
+    for (const setting of settingNames)
+      expect(host.value(device, setting), `${device} ${setting}`).toBe(kernelDefaults[setting] ?? 0);
+});
+
+test("links of /30 leave network and broadcast address alone; an agent with no memory finds them as they were", async () => {
+  const host = await createHost(links(30, ""));
+  const ports = ["vif1.0", "vif2.0"].map(host.add);
+  await host.attach("vif1.0", "web1");
+  await host.attach("vif2.0", "web2");
+  const before = host.held();
+  expect(before.filter((text) => text.startsWith("address"))).toEqual([
+    `address ${ports[0]} 10.0.0.1/30`,
+    `address ${ports[1]} 10.0.0.5/30`,
+  ]);
+  expect(before).toContain(`route ${ports[1]} 10.0.0.6/32 `);
+  await host.restart();
+  expect(host.held()).toEqual(before);
+});
+
+test("of IPv6 a link has a /127 besides its router's address, and leaves the host its router advertisements", async () => {
+  const host = await createHost(links(31, ", addresses: ['2001:db8:5::/64']", "  prefix6: 2001:db8:9::/64\n"));
+  const ifindex = host.add("vif1.0");
+  await host.attach("vif1.0", "web1");
+  const [left, right] = ["32.1.13.184.0.9.0.0.0.0.0.0.0.0.0.2", "32.1.13.184.0.9.0.0.0.0.0.0.0.0.0.3"];
+  const held = host.held();
+  expect(held.filter((text) => text.startsWith("address"))).toEqual([
+    `address ${ifindex} 10.0.0.0/31`,
+    `address ${ifindex} 254.128.0.0.0.0.0.0.0.0.0.0.0.0.0.1/64`,
+    `address ${ifindex} ${left}/127`,
+  ]);
+  expect(held).toContain(`route ${ifindex} ${right}/128 `);
+  expect(held).toContain(`route ${ifindex} 32.1.13.184.0.5.0.0.0.0.0.0.0.0.0.0/64 ${right}`);
+  expect([
+    host.value("eth0", "forwarding6"),
+    host.value("eth0", "router6"),
+    host.value("eth0", "advertisements6"),
+  ]).toEqual([1, 0, 1]);
+  await host.detach("vif1.0");
+  expect([host.held().length, host.value("eth0", "forwarding6")]).toEqual([0, 0]);
+});
+
+test("what the LAN behind the uplink holds is asked for with a bound: its own networks, not the pool", async () => {
+  const host = await createHost(links(31, ""));
+  expect(host.elements("on_link4")).toBe(0);
+  host.routes.addForeign({ kind: "address", ifindex: host.uplink, address: Uint8Array.of(192, 0, 2, 5), length: 24 });
+  host.add("vif1.0");
+  await host.attach("vif1.0", "web1");
+  await host.apply(links(31, ", addresses: [198.51.100.9]"));
+  await host.settled();
+  expect(host.elements("on_link4")).toBe(1);
 });
 
 test("a network that changes its wiring takes its ports along, and leaves nothing of the other behind", async () => {

@@ -159,4 +159,7 @@ spec: { prefix4: 198.18.0.0/24, gateway4: 198.18.0.1, wiring: { kind: routed, up
   const [without, site] = [siteOf(smallSite), siteOf(routed)];
   for (const { render } of formats) expect(textOf(render, site)).toBe(textOf(render, without));
   expect(() => servedLinks(site, { networks: ["far"], interfaces: new Map() })).toThrow("'far' is routed");
+  const links = siteOf(routed.replace("gateway4: 198.18.0.1, wiring: { kind: routed", "wiring: { kind: transport"));
+  for (const { render } of formats) expect(textOf(render, links)).toBe(textOf(render, without));
+  expect(() => servedLinks(links, { networks: ["far"], interfaces: new Map() })).toThrow("'far' is routed");
 });

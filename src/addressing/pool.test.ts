@@ -2,12 +2,17 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Ipv4Address, ipv4FromNumber, ipv4ToNumber, parseIpv4, parsePrefix4, parseRange4 } from "../model/ipv4.ts";
+import { parseInterfaceName } from "../model/names.ts";
+import { link4Lengths } from "../model/resources.ts";
+import { link4At } from "../model/transport.ts";
 import { allocate, isAssignable, type Pool } from "./pool.ts";
 
 function must<T>(value: T | undefined): T {
   if (value === undefined) throw new Error("the test's own value does not parse");
   return value;
 }
+
+const uplink = must(parseInterfaceName("eth0"));
 
 function pool(prefix: string, gateway: string, ...ranges: readonly string[]): Pool {
   return {
@@ -113,5 +118,33 @@ test("allocation to the end gives every assignable address of the ranges exactly
       expect([...given].sort()).toEqual(wanted.filter((address) => isAssignable(network, address)).sort());
       expect(() => allocate(network, (address) => given.has(address), hint)).toThrow();
     }),
+  );
+});
+
+test("a pool of links gives every right-hand address of its ranges exactly once, and never another", () => {
+  const octet = fc.integer({ min: 0, max: 63 });
+  fc.assert(
+    fc.property(
+      octet,
+      octet,
+      fc.constantFrom(...link4Lengths),
+      fc.integer({ min: 0, max: 40 }),
+      (a, b, link4, hint) => {
+        const [low, high] = [Math.min(a, b), Math.max(a, b)];
+        const links: Pool = {
+          ...pool("10.0.0.0/26", "10.0.0.0", `10.0.0.${low}-10.0.0.${high}`),
+          wiring: { kind: "transport", uplink, link4 },
+        };
+        const all = Array.from({ length: high - low + 1 }, (_, n) => must(parseIpv4(`10.0.0.${low + n}`)));
+        const wanted = all.filter((address) => link4At(address, link4).right === address);
+        expect(all.filter((address) => isAssignable(links, address))).toEqual(wanted);
+        const given = new Set<Ipv4Address>();
+        for (const _ of wanted) given.add(allocate(links, (address) => given.has(address), hint).address);
+        expect([...given].sort()).toEqual([...wanted].sort());
+        expect(() => allocate(links, (address) => given.has(address), hint)).toThrow(
+          expect.objectContaining({ code: "POOL_EXHAUSTED" }),
+        );
+      },
+    ),
   );
 });

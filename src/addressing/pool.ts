@@ -11,7 +11,10 @@ import {
   type Ipv4Range,
   ipv4FromNumber,
   ipv4ToNumber,
+  prefix4Bounds,
 } from "../model/ipv4.ts";
+import type { Link4Length, Wiring } from "../model/resources.ts";
+import { linkLength, notRightHand4, rightHands } from "../model/transport.ts";
 
 /** The part of a network that decides over its addresses; a `NetworkSpec` with its name fits. */
 export interface Pool {
@@ -19,6 +22,8 @@ export interface Pool {
   readonly prefix4: Ipv4Prefix;
   readonly gateway4: Ipv4Address;
   readonly range4: readonly Ipv4Range[];
+  /** Of transport networks guests have the right-hand addresses of the links that the prefix is cut into. */
+  readonly wiring?: Wiring;
 }
 
 export interface Allocation {
@@ -29,26 +34,37 @@ export interface Allocation {
   readonly why: string;
 }
 
+/** Addresses that a guest may have, so far apart. */
 interface Span {
   readonly first: number;
-  readonly last: number;
+  readonly count: number;
+  readonly step: number;
 }
+
+const lengthOf = ({ wiring }: Pick<Pool, "wiring">): Link4Length | undefined =>
+  wiring === undefined ? undefined : linkLength(wiring);
 
 /** The ranges as numbers, without what no machine may have. */
-function spans({ prefix4, range4 }: Pool): readonly Span[] {
-  const hosts = hosts4Bounds(prefix4);
+function spans(pool: Pool): readonly Span[] {
+  const { prefix4, range4 } = pool;
+  const length = lengthOf(pool);
+  const bounds = length === undefined ? hosts4Bounds(prefix4) : prefix4Bounds(prefix4);
   return range4
-    .map(({ first, last }) => ({
-      first: Math.max(ipv4ToNumber(first), hosts.first),
-      last: Math.min(ipv4ToNumber(last), hosts.last),
-    }))
-    .filter(({ first, last }) => first <= last);
+    .map((range): Span => {
+      const first = Math.max(ipv4ToNumber(range.first), bounds.first);
+      const last = Math.min(ipv4ToNumber(range.last), bounds.last);
+      return length === undefined ? { first, count: last - first + 1, step: 1 } : rightHands(length, first, last);
+    })
+    .filter(({ count }) => count > 0);
 }
 
-const sizeOf = (list: readonly Span[]): number => list.reduce((sum, { first, last }) => sum + last - first + 1, 0);
+const sizeOf = (list: readonly Span[]): number => list.reduce((sum, { count }) => sum + count, 0);
 
-/** True when a guest may have the address at all: of the prefix, not its network or broadcast address, not the gateway. */
-export function isAssignable({ prefix4, gateway4 }: Omit<Pool, "name" | "range4">, address: Ipv4Address): boolean {
+/** True when a guest may have the address at all: of the prefix, not its network or broadcast address, not the gateway; of a link the right-hand one. */
+export function isAssignable(pool: Omit<Pool, "name" | "range4">, address: Ipv4Address): boolean {
+  const { prefix4, gateway4 } = pool;
+  const length = lengthOf(pool);
+  if (length !== undefined) return notRightHand4(prefix4, length, address) === undefined;
   const { first, last } = hosts4Bounds(prefix4);
   const value = ipv4ToNumber(address);
   return value >= first && value <= last && address !== gateway4;
@@ -62,13 +78,12 @@ function search(
   free: (address: Ipv4Address) => boolean,
 ): { readonly address: Ipv4Address; readonly position: number } | undefined {
   let base = 0;
-  for (const { first, last } of list) {
-    const size = last - first + 1;
-    for (let n = Math.max(from - base, 0); n < Math.min(to - base, size); n += 1) {
-      const address = ipv4FromNumber(first + n);
+  for (const { first, count, step } of list) {
+    for (let n = Math.max(from - base, 0); n < Math.min(to - base, count); n += 1) {
+      const address = ipv4FromNumber(first + n * step);
       if (free(address)) return { address, position: base + n };
     }
-    base += size;
+    base += count;
   }
   return undefined;
 }

@@ -171,7 +171,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   }
 
   const uplinks = (): ReadonlySet<string> =>
-    new Set([...mirror.networks.values()].map(({ wiring }) => (wiring.kind === "routed" ? wiring.uplink : "")));
+    new Set([...mirror.networks.values()].map(({ wiring }) => (wiring.kind === "bridged" ? "" : wiring.uplink)));
 
   /** An uplink came back as another interface, or has another MAC to answer with. */
   function isUplink({ name, ifindex, mac }: Link): boolean {

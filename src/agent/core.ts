@@ -4,6 +4,9 @@ import type { Frames } from "../kernel/frames.ts";
 import type { Links } from "../kernel/links.ts";
 import type { Nft } from "../kernel/nft.ts";
 import type { Clock } from "../model/clock.ts";
+import { parseIpBlock } from "../model/ip-block.ts";
+import { ipv4FromBytes } from "../model/ipv4.ts";
+import { ipv6FromBytes } from "../model/ipv6.ts";
 import { keys } from "../model/keys.ts";
 import type { HostId, ObjectName, PortPrefix } from "../model/names.ts";
 import type { StatusView } from "../model/operations.ts";
@@ -85,7 +88,15 @@ export interface Core {
   random(count: number): Uint8Array;
 }
 
-export const hostView = ({ parts, enforcer }: Core): HostView => ({ links: parts.links, families: enforcer.families });
+export const hostView = ({ parts, enforcer }: Core): HostView => ({
+  links: parts.links,
+  families: enforcer.families,
+  lan: (ifindex) =>
+    parts.routing.routes.lan(ifindex).flatMap(({ address, length }) => {
+      const first = address.length === 4 ? ipv4FromBytes(address) : ipv6FromBytes(address);
+      return parseIpBlock(`${first}/${length}`) ?? [];
+    }),
+});
 
 /** Remembers what became of a port, and what its responders may say from now on. */
 export function setPort(core: Core, state: PortState): void {

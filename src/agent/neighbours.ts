@@ -13,7 +13,9 @@ import { type Ipv6Address, prefix6Contains } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { NetworkSpec } from "../model/resources.ts";
+import { link6At, linkLength } from "../model/transport.ts";
 import { HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
+import { address6Of, nicsOf } from "../plan/sources.ts";
 import { type NetworkFacts, suppressElement } from "../ruleset/elements.ts";
 import { logGroups } from "../ruleset/parts.ts";
 import type { Mirror } from "./mirror.ts";
@@ -65,11 +67,17 @@ function routerFor(spec: NetworkSpec | undefined, address: Ipv4Address | Ipv6Add
   return prefix6Contains(spec.prefix6, address) ? HOST_PORT_MAC : undefined;
 }
 
-function routerOffer({ prefix6, gateway6, gatewayMac, addressing, wiring }: NetworkSpec): RouterOffer | undefined {
+/** @param address6 of the asking NIC */
+function routerOffer(
+  { prefix6, gateway6, gatewayMac, addressing, wiring }: NetworkSpec,
+  address6: Ipv6Address | undefined,
+): RouterOffer | undefined {
   if (prefix6 === undefined) return undefined;
   const { mtu, dns6: dns } = addressing;
-  if (wiring.kind === "routed") {
-    const offer = { prefix: prefix6, gateway: PORT_GATEWAY6, gatewayMac: HOST_PORT_MAC, offLink: true, dns };
+  if (wiring.kind !== "bridged") {
+    const link = linkLength(wiring) === undefined || address6 === undefined ? undefined : link6At(address6).prefix;
+    const subnet = link === undefined ? { prefix: prefix6, offLink: true } : { prefix: link };
+    const offer = { ...subnet, gateway: PORT_GATEWAY6, gatewayMac: HOST_PORT_MAC, dns };
     return mtu === undefined ? offer : { ...offer, mtu };
   }
   return {
@@ -92,18 +100,21 @@ export function startNeighbours(parts: NeighbourParts): Neighbours {
     return owners.of.get(network)?.get(address) ?? routerFor(mirror.networks.get(network), address);
   }
 
-  function networkOf({ attachment }: PortState): readonly [ObjectName, NetworkSpec] | undefined {
-    const name = mirror.guests.get(attachment.guest)?.nics[attachment.nic]?.network;
-    const spec = name === undefined ? undefined : mirror.networks.get(name);
-    return name === undefined || spec === undefined ? undefined : [name, spec];
+  /** The port's network, and the router it is told of. */
+  function networkOf({ attachment }: PortState): readonly [ObjectName, RouterOffer | undefined] | undefined {
+    const guest = mirror.guests.get(attachment.guest);
+    const nic = guest === undefined ? undefined : nicsOf(guest)[attachment.nic];
+    const spec = nic === undefined ? undefined : mirror.networks.get(nic.identity.network);
+    if (nic === undefined || spec === undefined) return undefined;
+    return [nic.identity.network, routerOffer(spec, address6Of(nic, spec))];
   }
 
   function answer({ inIfindex, bytes }: LoggedFrame): readonly OutgoingFrame[] {
     const state = ports.byIndex(inIfindex);
     const network = state === undefined ? undefined : networkOf(state);
     if (network === undefined) return [];
-    const [name, spec] = network;
-    const said = answerNeighbour(bytes, (address) => ownerOf(name, address), routerOffer(spec), RESPONDER_MAC);
+    const [name, router] = network;
+    const said = answerNeighbour(bytes, (address) => ownerOf(name, address), router, RESPONDER_MAC);
     return said.ok ? [{ ifindex: inIfindex, bytes: said.value }] : [];
   }
 
@@ -115,8 +126,7 @@ export function startNeighbours(parts: NeighbourParts): Neighbours {
   /** What the port is to hear; nothing where somebody else advertises, or where nothing is touched. */
   function advertisementFor(state: PortState): Uint8Array | undefined {
     if (state.state !== "applied" || state.wish === undefined || state.wish.binding.observed) return undefined;
-    const spec = networkOf(state)?.[1];
-    const offer = spec === undefined ? undefined : routerOffer(spec);
+    const offer = networkOf(state)?.[1];
     return offer === undefined ? undefined : advertisement(offer, RESPONDER_MAC, { mac: state.wish.binding.mac });
   }
 

@@ -65,12 +65,12 @@ const isAnyShut = ({ ports }: Core): boolean => ports.list().some(({ state }) =>
  */
 function passView(core: Core, look: Look): HostView {
   const { links } = core.parts;
-  const { families } = hostView(core);
+  const host = hostView(core);
   const all = look === "everything" ? links.list() : undefined;
   const byIndex = new Map((all ?? []).map((link) => [link.ifindex, link]));
   const byName = new Map<string, Link | undefined>((all ?? []).map((link) => [link.name, link]));
   return {
-    families,
+    ...host,
     links: {
       byIndex: (ifindex) => {
         if (all !== undefined) return byIndex.get(ifindex);

@@ -1,13 +1,16 @@
 /** What the objects of a site must fulfil together, among themselves and with what exists already. */
+import { ipBlockText } from "../model/ip-block.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
-import { prefix6Contains } from "../model/ipv6.ts";
+import { type Ipv6Address, type Ipv6Prefix, prefix6Contains } from "../model/ipv6.ts";
 import type { ObjectName } from "../model/names.ts";
 import { suggestion } from "../model/nearest.ts";
 import type { GroupRule, GroupSpec } from "../model/policy.ts";
 import type { GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import { linkLength, notRightHand4, notRightHand6 } from "../model/transport.ts";
 import { wireOf } from "../model/wiring.ts";
 import { type Fault, type FieldPath, type Locate, placeText, siteInvalid } from "./faults.ts";
 import { notAHost, objectFaults, rangesMeet, rangeText } from "./rules.ts";
+import { poolOf, sharedPoolFaults } from "./transport.ts";
 
 /** What the store holds; the plan's `HeldSite` fits. */
 export interface ExistingSite {
@@ -85,6 +88,7 @@ function* networkFaults(bench: Bench, { name, spec }: Named<NetworkSpec>): Itera
       yield { field: ["spec", "range4", n], says };
     }
   }
+  yield* sharedPoolFaults({ name, spec }, bench.byWire.get(wireOf(spec.wiring)) ?? []);
   yield* memberFaults(bench, spec.groups, ["spec", "groups"]);
 }
 
@@ -114,6 +118,8 @@ function* memberFaults(bench: Bench, groups: readonly ObjectName[], field: Field
 }
 
 function notForGuests(bench: Bench, network: NetworkSpec, address: Ipv4Address): string | undefined {
+  const length = linkLength(network.wiring);
+  if (length !== undefined) return notRightHand4(network.prefix4, length, address);
   const why = notAHost(network.prefix4, address);
   if (why !== undefined) return why;
   const owner = bench.byWire.get(wireOf(network.wiring))?.find(({ spec }) => spec.gateway4 === address);
@@ -141,21 +147,46 @@ function* addressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, use: U
   if (twice !== undefined) yield { field, says: `${address4}: ${twice}` };
 }
 
-/** IPv6 of a NIC, and whatever else it names of addresses that are its alone. */
-function* moreAddressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, use: Use): Iterable<Found> {
-  const field = ["spec", "nics", use.nic];
-  const { prefix6, gateway6 } = network;
-  const wants6 =
-    nic.address6 !== undefined || [...nic.addresses, ...nic.allowedPairs.map(({ what }) => what)].some(isBlock6);
-  if (prefix6 === undefined && wants6)
-    yield { field, says: `names IPv6 addresses, and network '${nic.network}' has no prefix6` };
-  if (prefix6 !== undefined && nic.address6 === undefined && !prefix6.endsWith("/64"))
+/** Why the NIC cannot have IPv6 as it says. */
+function* address6Faults(nic: NicSpec, { prefix6, wiring }: NetworkSpec, field: FieldPath): Iterable<Found> {
+  const { address6, network } = nic;
+  if (prefix6 === undefined) {
+    const more = [...nic.addresses, ...nic.allowedPairs.map(({ what }) => what)];
+    if (address6 !== undefined || more.some(isBlock6))
+      yield { field, says: `names IPv6 addresses, and network '${network}' has no prefix6` };
+    return;
+  }
+  const isLink = linkLength(wiring) !== undefined;
+  if (address6 === undefined && !prefix6.endsWith("/64") && !isLink)
     yield {
       field,
       says: `needs its address6: only a /64 has room for the identifier of its MAC, and ${prefix6} is none`,
     };
-  if (prefix6 !== undefined && nic.address6 !== undefined && !prefix6Contains(prefix6, nic.address6))
-    yield { field: [...field, "address6"], says: `${nic.address6} is outside prefix6 ${prefix6}` };
+  const why = address6 === undefined ? undefined : notForGuests6(prefix6, isLink, address6);
+  if (why !== undefined) yield { field: [...field, "address6"], says: why };
+}
+
+function notForGuests6(prefix6: Ipv6Prefix, isLink: boolean, address: Ipv6Address): string | undefined {
+  if (isLink) return notRightHand6(prefix6, address);
+  return prefix6Contains(prefix6, address) ? undefined : `${address} is outside prefix6 ${prefix6}`;
+}
+
+/** What a NIC names besides its own address is no end of anybody's link. */
+function* pooledFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, field: FieldPath): Iterable<Found> {
+  const wire = bench.byWire.get(wireOf(network.wiring)) ?? [];
+  for (const [n, block] of nic.addresses.entries()) {
+    const pool = poolOf(block, wire);
+    const says = `${ipBlockText(block)} lies in the pool of network '${pool}', which is cut into links and nothing else`;
+    if (pool !== undefined) yield { field: [...field, "addresses", n], says };
+  }
+}
+
+/** IPv6 of a NIC, and whatever else it names of addresses that are its alone. */
+function* moreAddressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, use: Use): Iterable<Found> {
+  const field = ["spec", "nics", use.nic];
+  const { gateway6 } = network;
+  yield* address6Faults(nic, network, field);
+  yield* pooledFaults(bench, nic, network, field);
   const named: readonly (readonly [FieldPath, string])[] = [
     ...(nic.address6 === undefined ? [] : [[[...field, "address6"], nic.address6] as const]),
     ...nic.addresses.flatMap((block, n) =>
@@ -198,7 +229,7 @@ function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
     yield* moreAddressFaults(bench, nic, network, use);
   }
   yield* macFaults(bench, nic, network, use);
-  if (network?.wiring.kind === "routed") yield* routedNicFaults(nic, field);
+  if (network?.wiring.kind === "routed" || network?.wiring.kind === "transport") yield* routedNicFaults(nic, field);
   yield* memberFaults(bench, nic.groups, [...field, "groups"]);
 }
 

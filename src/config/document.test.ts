@@ -39,6 +39,16 @@ const routed = merged(
   }),
   optional("connections", fc.integer({ min: 1, max: 1_000_000 })),
 );
+const transport = merged(
+  fc.record({
+    prefix4: prefix,
+    wiring: fc.constantFrom(
+      { kind: "transport", uplink: "eth0", link4: 30 },
+      { kind: "transport", uplink: "eth0", link4: 31 },
+    ),
+  }),
+  optional("prefix6", fc.constant("2001:DB8::/64")),
+);
 const bridged = merged(
   fc.record({
     prefix4: prefix,
@@ -54,7 +64,7 @@ const bridged = merged(
   optional("connections", fc.integer({ min: 1, max: 1_000_000 })),
   optional("gatewayMac", fc.constant("02:00:00:00:00:FE")),
 );
-const network = fc.oneof(bridged, routed);
+const network = fc.oneof(bridged, routed, transport);
 const peer = fc.oneof(fc.constantFrom("any", "network"), fc.record({ group: name }), fc.record({ prefix }));
 const peer6 = fc.oneof(fc.constantFrom("any", "network"), fc.record({ prefix: fc.constant("2001:DB8::/32") }));
 const ruleWith = (key: "from" | "to") =>

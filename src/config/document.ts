@@ -3,6 +3,7 @@ import { ipBlockText } from "../model/ip-block.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { Kind, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import { linkLength } from "../model/transport.ts";
 import { ruleForm } from "./policy-text.ts";
 import { rangeText } from "./rules.ts";
 
@@ -13,7 +14,11 @@ export interface SiteDocument {
   readonly spec: object;
 }
 
-const networkForm = (spec: NetworkSpec): object => ({ ...spec, range4: spec.range4.map(rangeText) });
+/** The gateway of a transport network was filled in. */
+function networkForm({ gateway4, ...spec }: NetworkSpec): object {
+  const gateway = linkLength(spec.wiring) === undefined ? { gateway4 } : {};
+  return { ...spec, ...gateway, range4: spec.range4.map(rangeText) };
+}
 
 const nicForm = ({ addresses, allowedPairs, ...rest }: NicSpec): object => ({
   ...rest,

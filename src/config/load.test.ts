@@ -600,10 +600,32 @@ describe("what the design names and this version does not do is refused in words
     ["routed", "uplink: is missing (interface name): there the host answers for its guests"],
     ["routed, uplink: eth0, bridge: br0", "bridge: goes with bridged; leave it out"],
     ["bridged, bridge: br0, gives: prefix", "gives: goes with routed; leave it out"],
+    ["bridged, bridge: br0, link4: 30", "link4: goes with transport; leave it out"],
+    ["routed, uplink: eth0, link4: 31", "link4: goes with transport; leave it out"],
+    ["transport", "uplink: is missing (interface name): by it the host routes for its guests"],
+    ["transport, uplink: eth0, bridge: br0", "bridge: goes with bridged; leave it out"],
+    ["transport, uplink: eth0, gives: prefix", "gives: goes with routed; leave it out"],
+    ["transport, uplink: eth0, link4: 29", "link4: 29 is not 30 or 31"],
   ])("wiring %s: what each kind needs, and what goes with another", (wiring, says) => {
     expect(messageOf(network(lan.replace("bridged, bridge: br0", wiring)))).toContain(
       `network lan0: spec.wiring.${says}`,
     );
+  });
+  test("a transport network is read with its defaults, and needs no gateway: every link has its own", () => {
+    const text = network(lan.replace("bridged, bridge: br0", "transport, uplink: eth0").replace(/^gateway4.*\n/m, ""));
+    const [resource] = loadSite(text, "site.yaml");
+    expect(resource?.kind === "network" && resource.spec).toMatchObject({
+      gateway4: "10.0.0.0",
+      wiring: { kind: "transport", uplink: "eth0", link4: 31 },
+    });
+    expect(messageOf(network(lan.replace("bridged, bridge: br0", "transport, uplink: eth0")))).toBe(
+      "site.yaml:5:13: network lan0: spec.gateway4: a transport network has no gateway of its own: each guest's is the left-hand address of its link; leave it out",
+    );
+  });
+  test("a missing gateway is told together with what else is wrong, and not where the wiring alone is", () => {
+    const without = lan.replace(/^gateway4.*\n/m, "");
+    expect(messageOf(network(`${without}\nmode: wild`))).toMatch(/2 faults[\s\S]*gateway4: is missing[\s\S]*mode/);
+    expect(messageOf(network(without.replace("bridged, bridge: br0", "transport")))).not.toContain("gateway4");
   });
   test("a routed network is read with its defaults", () => {
     const [resource] = loadSite(network(lan.replace("bridged, bridge: br0", "routed, uplink: eth0")), "site.yaml");
@@ -613,10 +635,10 @@ describe("what the design names and this version does not do is refused in words
       gives: "address",
     });
   });
-  test.each(["brouted", "transport", "nat"])("wiring %s", (kind) => {
+  test.each(["brouted", "nat"])("wiring %s", (kind) => {
     const text = network(lan.replace("bridged, bridge: br0", `${kind}, gateway: 169.254.0.1`));
     expect(messageOf(text)).toBe(
-      `site.yaml:6:19: network lan0: spec.wiring.kind: '${kind}' is not in this version; there is: bridged, routed`,
+      `site.yaml:6:19: network lan0: spec.wiring.kind: '${kind}' is not in this version; there is: bridged, routed, transport`,
     );
   });
   test.each(["relay", "snoop", "static", "mac"])("addressing %s", (kind) => {

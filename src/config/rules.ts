@@ -17,9 +17,11 @@ import type { ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupRule, GroupSpec } from "../model/policy.ts";
 import type { Addressing, GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import { linkLength } from "../model/transport.ts";
 import { HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
 import { type FieldPath, fieldText } from "./faults.ts";
 import type { FieldFault } from "./issues.ts";
+import { transportFaults } from "./transport.ts";
 
 /** Prefixes no guest network can have, RFC 6890. */
 const SPECIAL = [
@@ -64,10 +66,14 @@ function* prefixFaults({ prefix4 }: NetworkSpec): Iterable<FieldFault> {
   }
 }
 
-function* rangeFaults({ prefix4, range4 }: NetworkSpec): Iterable<FieldFault> {
+function* rangeFaults({ prefix4, range4, wiring }: NetworkSpec): Iterable<FieldFault> {
+  // A pool of links has no network and broadcast address of its own.
+  const isOutside = (address: Ipv4Address): string | undefined =>
+    prefix4Contains(prefix4, address) ? undefined : `${address} is outside prefix4 ${prefix4}`;
+  const fault = linkLength(wiring) === undefined ? (end: Ipv4Address) => notAHost(prefix4, end) : isOutside;
   for (const [n, range] of range4.entries()) {
     const field = ["spec", "range4", n];
-    const why = notAHost(prefix4, range.first) ?? notAHost(prefix4, range.last);
+    const why = fault(range.first) ?? fault(range.last);
     if (why !== undefined) yield { field, says: why };
     const other = range4.slice(0, n).find((earlier) => rangesMeet(range, earlier));
     if (other !== undefined)
@@ -99,6 +105,9 @@ function* wiringFaults(spec: NetworkSpec): Iterable<FieldFault> {
   switch (wiring.kind) {
     case "routed":
       return yield* routedFaults(spec);
+    case "transport":
+      yield* routedFaults(spec);
+      return yield* transportFaults(spec, wiring.link4);
     case "bridged":
       if (wiring.uplink === wiring.bridge)
         yield {
@@ -170,7 +179,7 @@ function* networkFaults(spec: NetworkSpec): Iterable<FieldFault> {
   yield* prefixFaults(spec);
   yield* ip6Faults(spec);
   yield* serviceFaults(spec);
-  const gateway = notAHost(spec.prefix4, spec.gateway4);
+  const gateway = linkLength(spec.wiring) === undefined ? notAHost(spec.prefix4, spec.gateway4) : undefined;
   if (gateway !== undefined) yield { field: ["spec", "gateway4"], says: gateway };
   const mac = spec.gatewayMac === undefined ? undefined : notAMac(spec.gatewayMac);
   if (mac !== undefined) yield { field: ["spec", "gatewayMac"], says: mac };

@@ -1,8 +1,9 @@
 /** The fields of site documents, with their defaults and limits. Nothing else in the program writes a default of theirs. */
 import { z } from "zod";
 import { defaultRates, type RateName, type Share } from "../model/rates.ts";
-import { type HostService, roles, routedGives, uncheckable } from "../model/resources.ts";
+import { type HostService, link4Lengths, roles, routedGives, uncheckable } from "../model/resources.ts";
 import { parsed, parsedNumber, typeNames } from "./fields.ts";
+import { hasNeedlessGateway, lacksGateway, NEEDLESS_GATEWAY, withGateway } from "./gateway.ts";
 import { groupSpec } from "./policy.ts";
 import {
   address4,
@@ -32,9 +33,9 @@ export const limits = {
 const wiring = z
   .strictObject({
     kind: z
-      .enum(["bridged", "routed"])
+      .enum(["bridged", "routed", "transport"])
       .describe(
-        "How a port reaches the network. `bridged`: the port joins the bridge. `routed`: the port joins no bridge, and the host routes.",
+        "How a port reaches the network. `bridged`: the port joins the bridge. `routed`: the port joins no bridge, and the host routes. `transport`: the same, and each port is a subnet of its own.",
       ),
     bridge: parsed(
       interfaceName,
@@ -42,13 +43,19 @@ const wiring = z
     ).exactOptional(),
     uplink: parsed(
       interfaceName,
-      "The host's interface towards the LAN. Routed networks need it: there the host answers for its guests. Of a bridged network a port of the bridge, and only told.",
+      "The host's interface towards the LAN. Routed and transport networks need it: by it their packets come and go. Of a bridged network a port of the bridge, and only told.",
     ).exactOptional(),
     gives: z
       .enum(routedGives)
       .exactOptional()
       .describe(
         "What guests of a routed network are given. `address` (when left out): their address alone and 169.254.0.1 as gateway, on the port itself. `prefix`: the network's prefix and its gateway4; the host answers every ARP on the port.",
+      ),
+    link4: z
+      .literal(link4Lengths)
+      .exactOptional()
+      .describe(
+        "Prefix length of the link between the host and each guest of a transport network, 31 when left out (RFC 3021). 30 is for guests that know no /31. IPv6 has /127 (RFC 6164).",
       ),
   })
   .transform(wiringOf)
@@ -166,9 +173,12 @@ const hostService = z
   })
   .transform((service): HostService => service);
 
-const networkSpec = z.strictObject({
+const networkFields = z.strictObject({
   prefix4: parsed(prefix4, "The IPv4 prefix of the network; host bits are zero."),
-  gateway4: parsed(address4, "The default gateway, inside the prefix. No guest ever gets this address."),
+  gateway4: parsed(
+    address4,
+    "The default gateway, inside the prefix. No guest ever gets this address. Required, but of a transport network, where each guest's gateway is the left-hand address of its link.",
+  ).exactOptional(),
   range4: z
     .array(parsed(range4, "First and last address, both included."))
     .max(256)
@@ -217,6 +227,17 @@ const networkSpec = z.strictObject({
   wiring,
   addressing: addressing.prefault({ kind: "managed" }),
 });
+
+/** Asked whatever else is wrong with the network. */
+const always = { path: ["gateway4"], when: (): boolean => true };
+const networkSpec = networkFields
+  .refine((network) => !lacksGateway(network), {
+    ...always,
+    message: "is missing (IPv4 address)",
+    params: { missing: true },
+  })
+  .refine((network) => !hasNeedlessGateway(network), { ...always, message: NEEDLESS_GATEWAY })
+  .transform(withGateway);
 
 const nic = z.strictObject({
   network: parsed(objectName, "The network the NIC is on."),
@@ -296,7 +317,7 @@ export const laterFields: Readonly<Record<string, string>> = {
   "network.spec.wiring.vlan": "a VLAN of the bridge",
 };
 export const laterValues: Readonly<Record<string, readonly string[]>> = {
-  "network.spec.wiring.kind": ["brouted", "transport", "nat"],
+  "network.spec.wiring.kind": ["brouted", "nat"],
   "network.spec.addressing.kind": ["relay", "snoop", "static", "mac"],
 };
 

@@ -74,6 +74,32 @@ spec: { nics: [{ network: r, address4: 192.0.2.7 }] }
   });
 });
 
+test.each([
+  [31, "192.0.2.7", "255.255.255.254", "192.0.2.6"],
+  [30, "192.0.2.6", "255.255.255.252", "192.0.2.5"],
+])(
+  "links of a transport network of /%i have their own mask and gateway, and the twin link of IPv6",
+  (link4, address, mask, gateway) => {
+    const text = `kind: network
+name: t
+spec:
+  prefix4: 192.0.2.0/24
+  prefix6: 2001:db8:9::/64
+  wiring: { kind: transport, uplink: eth0, link4: ${link4} }
+  addressing: { kind: managed, macScheme: ip }
+---
+kind: guest
+name: far
+spec: { nics: [{ network: t, address4: ${address} }] }
+`;
+    expect(cmdlineWords(siteOf(text), { guest: "far" })).toEqual([
+      `ip=${address}::${gateway}:${mask}:far:eth0:off`,
+      `vifguard.eth0=${address}/${link4},${gateway}`,
+      `vifguard.eth0=2001:db8:9::${link4 === 31 ? 9 : 5}/127,fe80::1`,
+    ]);
+  },
+);
+
 describe("what is refused", () => {
   test.each([
     [{ guest: "nobody" }, "guest 'nobody' does not exist"],

@@ -5,6 +5,7 @@ import { prefix6Bounds } from "../model/ipv6.ts";
 import { type InterfaceName, parseInterfaceName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { Guest, NetworkSpec } from "../model/resources.ts";
+import { LINK6_LENGTH, linkLength, subnetOf } from "../model/transport.ts";
 import { PORT_GATEWAY6 } from "../model/wiring.ts";
 import { address6Of, nicsOf, type SiteNic } from "../plan/sources.ts";
 import { type ExportedSite, notExportable, plainWord } from "./site.ts";
@@ -53,13 +54,15 @@ function ownWords(site: ExportedSite, { name, nic }: BootNic): readonly string[]
   const network = site.networks.get(nic.identity.network);
   const [address] = nic.identity.addresses4;
   if (network === undefined || address === undefined) return [];
-  const { prefix4, gateway4, prefix6, wiring } = network;
-  const gateway6 = wiring.kind === "routed" ? PORT_GATEWAY6 : network.gateway6;
-  const words = [`vifguard.${name}=${address}/${prefix4Bounds(prefix4).length},${gateway4}`];
+  const { prefix6, wiring } = network;
+  const gateway6 = wiring.kind === "bridged" ? network.gateway6 : PORT_GATEWAY6;
+  const { prefix, gateway } = subnetOf(network, address);
+  const words = [`vifguard.${name}=${address}/${prefix4Bounds(prefix).length},${gateway}`];
   const address6 = address6Of(nic, network);
   if (prefix6 === undefined || address6 === undefined) return words;
   const router = gateway6 === undefined ? "" : `,${gateway6}`;
-  return [...words, `vifguard.${name}=${address6}/${prefix6Bounds(prefix6).length}${router}`];
+  const length6 = linkLength(wiring) === undefined ? prefix6Bounds(prefix6).length : LINK6_LENGTH;
+  return [...words, `vifguard.${name}=${address6}/${length6}${router}`];
 }
 
 /**
@@ -70,11 +73,12 @@ function kernelWord(site: ExportedSite, guest: Guest, { name, nic }: BootNic): r
   const network = site.networks.get(nic.identity.network);
   const [address] = nic.identity.addresses4;
   if (network === undefined || address === undefined) return [];
-  const { prefix4, gateway4, addressing } = network;
+  const { addressing } = network;
+  const { prefix, gateway } = subnetOf(network, address);
   const hostname = plainWord(guest.spec.hostname ?? guest.name, `host name of guest '${guest.name}'`);
   const [dns0 = "", dns1 = ""] = addressing.dns;
   const [ntp0 = ""] = addressing.ntp;
-  const fields = [address, "", gateway4, netmask4(prefix4), hostname, name, "off", dns0, dns1, ntp0];
+  const fields = [address, "", gateway, netmask4(prefix), hostname, name, "off", dns0, dns1, ntp0];
   return [`ip=${fields.join(":").replace(/:+$/, "")}`];
 }
 

@@ -175,7 +175,7 @@ export function servedLinks(site: ExportedSite, { networks: names, interfaces }:
   if (missing !== undefined)
     throw new GuardError("NOT_FOUND", `network '${missing}' does not exist`, { fields: { network: missing } });
   if (known.length === 0) throw new GuardError("NOT_FOUND", "there is no network");
-  const unheard = known.find(([name, { wiring }]) => wiring.kind === "routed" && names.includes(name))?.[0];
+  const unheard = known.find(([name, { wiring }]) => wiring.kind !== "bridged" && names.includes(name))?.[0];
   if (unheard !== undefined || bridged.length === 0)
     throw notExportable(
       `network '${unheard ?? known[0]?.[0]}' is routed: what its guests ask does not leave their ports`,

@@ -1,6 +1,6 @@
 /** Routes, neighbours and addresses in memory, other programs' too. */
 import { GuardError } from "../model/errors.ts";
-import { type RouteEvent, type RouteItem, type Routes, routeText } from "./routes.ts";
+import { lanOf, type RouteEvent, type RouteItem, type Routes, routeText } from "./routes.ts";
 
 export interface MemoryRoutes extends Routes {
   /** What another program would do. */
@@ -39,6 +39,10 @@ export function memoryRoutes(): MemoryRoutes {
 
   return {
     held: (kind) => [...ours.values()].filter((item) => kind === undefined || item.kind === kind),
+    lan: (ifindex) =>
+      [...ours.values(), ...others.values()].flatMap((item) =>
+        item.kind === "address" && item.ifindex === ifindex ? (lanOf(item.address, item.length) ?? []) : [],
+      ),
     add,
     remove,
     watch: (event) => {

@@ -12,7 +12,16 @@ import {
   readU32,
   refusalError,
 } from "./netlink-message.ts";
-import { ROUTE_PROTOCOL, type RouteEvent, type RouteItem, type RoutePlace, type Routes, routeText } from "./routes.ts";
+import {
+  type Lan,
+  lanOf,
+  ROUTE_PROTOCOL,
+  type RouteEvent,
+  type RouteItem,
+  type RoutePlace,
+  type Routes,
+  routeText,
+} from "./routes.ts";
 
 const NETLINK_ROUTE = 0;
 const AF = { INET: 2, INET6: 10 } as const;
@@ -113,6 +122,11 @@ function readAddress({ body }: Message): RouteItem | undefined {
   return { kind: "address", ifindex, address: address.slice(), length: body[1] ?? 0 };
 }
 
+function readLan({ body }: Message): Lan | undefined {
+  const address = attributeMap(body.subarray(8)).get(IFA.ADDRESS);
+  return address === undefined ? undefined : lanOf(address, body[1] ?? 0);
+}
+
 function eventOf(message: Message): RouteEvent | undefined {
   const readers: Readonly<Record<number, (gone: Message) => RoutePlace | undefined>> = {
     [RTM.DELROUTE]: readRoute,
@@ -170,6 +184,13 @@ export function openRoutes(): Routes {
   function held(only?: RouteItem["kind"]): readonly RouteItem[] {
     const wanted = only === undefined ? kinds : [only];
     return [AF.INET, AF.INET6].flatMap((family) => wanted.flatMap((kind) => heldOf(family, kind)));
+  }
+
+  /** Under strict checking the kernel tells of this interface alone. */
+  function lan(ifindex: number): readonly Lan[] {
+    return [AF.INET, AF.INET6].flatMap((family) =>
+      dump(RTM.GETADDR, addressHeader(family, 0, ifindex).fill(0, 3, 4)).flatMap((message) => readLan(message) ?? []),
+    );
   }
 
   type Route = Extract<RouteItem, { readonly kind: "route" }>;
@@ -311,7 +332,7 @@ export function openRoutes(): Routes {
     return watchNetlink({ protocol: NETLINK_ROUTE, groups: GROUPS }, heard, () => tell({ kind: "lost" }));
   }
 
-  return { held, add, remove, watch, close: () => socket.close() };
+  return { held, lan, add, remove, watch, close: () => socket.close() };
 }
 
 const addressText = (address: Uint8Array): string =>

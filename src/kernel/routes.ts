@@ -27,6 +27,11 @@ export type RouteItem =
   /** Of the host itself, on this interface alone. */
   | { readonly kind: "address"; readonly ifindex: number; readonly address: Uint8Array; readonly length: number };
 
+export interface Lan {
+  readonly address: Uint8Array;
+  readonly length: number;
+}
+
 export type RoutePlace = Pick<RouteItem, "kind" | "ifindex" | "address">;
 
 export type RouteEvent =
@@ -40,6 +45,8 @@ export type RouteEvent =
 export interface Routes {
   /** Everything that bears our number, or one kind of it. */
   held(kind?: RouteItem["kind"]): readonly RouteItem[];
+  /** The networks that the interface is on by its addresses, whoever gave them: their first address. Single addresses and the link-local network are none. */
+  lan(ifindex: number): readonly Lan[];
   /** Fine when it is there already and ours. @throws ROUTE_TAKEN when somebody else's stands there, KERNEL_REFUSED with errno */
   add(item: RouteItem): void;
   /** Fine when it is gone, or its interface is. Never removes what is not ours. */
@@ -47,6 +54,14 @@ export interface Routes {
   /** Removed proxies are not told: the kernel does not (pneigh_delete), so they must be looked after. */
   watch(event: (event: RouteEvent) => void): { close(): void };
   close(): void;
+}
+
+/** Of an interface's address the network it is in; undefined where there is nobody but the host, or only the link itself. */
+export function lanOf(address: Uint8Array, length: number): Lan | undefined {
+  const isLinkLocal = address.length === 16 && address[0] === 0xfe && ((address[1] ?? 0) & 0xc0) === 0x80;
+  if (length === address.length * 8 || isLinkLocal) return undefined;
+  const first = address.map((octet, i) => octet & ~(0xff >> Math.min(8, Math.max(0, length - 8 * i))));
+  return { address: first, length };
 }
 
 export const placeText = ({ kind, ifindex, address }: RoutePlace): string => `${kind} ${ifindex} ${address.join(".")}`;

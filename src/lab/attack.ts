@@ -18,6 +18,8 @@ export interface AttackContext {
   readonly prefix4: Ipv4Prefix;
   /** On a routed port: the one MAC there is, by which everybody is reached. */
   readonly via?: MacAddress;
+  /** On a link of two ends: the other one, and the only one there is to ask for. */
+  readonly near?: Ipv4Address;
   /** Differs from build to build, and goes into identifications and payloads: no frame is taken for an earlier one. */
   readonly serial: number;
 }
@@ -69,6 +71,10 @@ export function addressIn(context: AttackContext, last: number): Ipv4Address {
 /** Where frames for the neighbour go. */
 export const neighbourHop = ({ via, neighbour }: Pick<AttackContext, "via" | "neighbour">): MacAddress =>
   via ?? neighbour.mac;
+
+/** Whom a guest may ask for by ARP. */
+export const askedFor = ({ near, neighbour }: Pick<AttackContext, "near" | "neighbour">): Ipv4Address =>
+  near ?? neighbour.address;
 
 /** Unicast UDP to the neighbour, from whomever one likes to be. */
 export function udpTo(
@@ -132,12 +138,12 @@ export const honestUdp: Control = { says: "UDP to the neighbour from its own add
 
 export const honestArp: Control = {
   says: "asks for the neighbour's MAC",
-  build: (c) => [arpRequest(c, c.self, c.neighbour.address)],
+  build: (c) => [arpRequest(c, c.self, askedFor(c))],
   // An ARP reply, whoever gives it: the neighbour, or the host in its place.
   answer: (c, frame) =>
     isEqual(frame, 12, u16(ETHER.arp)) &&
     isEqual(frame, 20, u16(2)) &&
-    isEqual(frame, 28, c.neighbour.address.split(".").map(Number)),
+    isEqual(frame, 28, askedFor(c).split(".").map(Number)),
 };
 
 export const honestAnnouncement: Control = {

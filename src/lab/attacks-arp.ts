@@ -6,6 +6,7 @@ import {
   addressIn,
   arpReply,
   arpRequest,
+  askedFor,
   type Build,
   ETHER,
   honestAnnouncement,
@@ -31,7 +32,7 @@ function misshapen(name: string, says: string, offset: number, bytes: readonly n
     layer: "arp",
     says,
     reason: "arp-shape",
-    build: (c) => [patched(arpRequest(c, c.self, c.neighbour.address), ARP + offset, bytes)],
+    build: (c) => [patched(arpRequest(c, c.self, askedFor(c)), ARP + offset, bytes)],
     control: honestArp,
   };
 }
@@ -55,10 +56,10 @@ function replyToAll(context: AttackContext): Uint8Array {
 
 export const arpAttacks: readonly Attack[] = [
   sender("foreign-arp-sender", "asks in another guest's name, so that the answerer learns a lie", (c) => [
-    arpRequest(c, posingAs(c, c.victim), c.neighbour.address),
+    arpRequest(c, posingAs(c, c.victim), askedFor(c)),
   ]),
   sender("foreign-arp-mac", "names another guest's MAC inside ARP", (c) => [
-    arpRequest(c, { mac: c.victim.mac, address: c.self.address }, c.neighbour.address),
+    arpRequest(c, { mac: c.victim.mac, address: c.self.address }, askedFor(c)),
   ]),
   sender(
     "gratuitous-gateway",
@@ -118,7 +119,7 @@ export const arpAttacks: readonly Attack[] = [
     layer: "arp",
     says: "ARP that ends before its target address",
     reason: "arp-shape",
-    build: (c) => [arpRequest(c, c.self, c.neighbour.address).subarray(0, ARP + 24)],
+    build: (c) => [arpRequest(c, c.self, askedFor(c)).subarray(0, ARP + 24)],
     control: honestArp,
   },
 ];

@@ -10,6 +10,7 @@ import {
   addressIn,
   arpReply,
   arpRequest,
+  askedFor,
   type Build,
   DISCARD,
   ETHER,
@@ -132,7 +133,7 @@ const destinations: readonly Attack[] = [
   astray("nobody-ip6", "ipv6", "floods the LAN: IPv6 to a MAC that nobody has", (c) => [udp6To(c, { toMac: NOBODY })]),
   {
     ...astray("nobody-arp", "arp", "floods the LAN: a question to a MAC that nobody has", (c) => [
-      ethernet(NOBODY, c.self.mac, ETHER.arp, arpRequest(c, c.self, c.neighbour.address).subarray(14)),
+      ethernet(NOBODY, c.self.mac, ETHER.arp, arpRequest(c, c.self, askedFor(c)).subarray(14)),
     ]),
     control: honestArp,
   },

@@ -5,15 +5,18 @@ import { type Attack, honestUdp, udpTo } from "./attack.ts";
 import { honestUdp6, udp6To } from "./attack6.ts";
 import { llOf } from "./topology.ts";
 
-/** @param elsewhere a machine on a network that the host is on and the guest's is not */
-export function routedAttacks(elsewhere: Ipv4Address): readonly Attack[] {
+/**
+ * @param elsewhere a machine on a network that the host is on and the guest's is not
+ * @param gateway of the liar, on its port
+ */
+export function routedAttacks(elsewhere: Ipv4Address, gateway = PORT_GATEWAY4): readonly Attack[] {
   return [
     {
       name: "port-gateway",
       layer: "ipv4",
       says: "sends UDP to the gateway's own address on the port",
       reason: "host",
-      build: (c) => [udpTo(c, { to: PORT_GATEWAY4 })],
+      build: (c) => [udpTo(c, { to: gateway })],
       control: honestUdp,
     },
     {

@@ -13,7 +13,16 @@ import { exec, must } from "./exec.ts";
 import { patience } from "./patience.ts";
 import type { Lab } from "./raise.ts";
 import type { LabAgent } from "./state.ts";
-import { GATEWAY6, type GuestBox, HOST_BRIDGE, type HostBox, type Topology } from "./topology.ts";
+import {
+  GATEWAY6,
+  type GuestBox,
+  globalOf,
+  HOST_BRIDGE,
+  type HostBox,
+  LAB_POOL,
+  LAB_POOL6,
+  type Topology,
+} from "./topology.ts";
 import type { Counts } from "./trial.ts";
 
 const START_MS = patience(20_000);
@@ -58,22 +67,43 @@ export async function startAgent(lab: Lab, more: readonly string[] = [], host: H
 
 /** What the network says of its wiring. On a routed port the host itself is the gateway of IPv6. */
 export function wiringLines({ wiring }: Topology, gives: "address" | "prefix" = "address"): readonly string[] {
-  return wiring === "routed"
-    ? [`  wiring: { kind: routed, uplink: eth0, gives: ${gives} }`]
-    : [`  gateway6: ${GATEWAY6}`, `  wiring: { kind: bridged, bridge: ${HOST_BRIDGE}, uplink: eth0 }`];
+  switch (wiring) {
+    case "routed":
+      return [`  wiring: { kind: routed, uplink: eth0, gives: ${gives} }`];
+    case "transport":
+      return ["  wiring: { kind: transport, uplink: eth0 }"];
+    default:
+      return [`  gateway6: ${GATEWAY6}`, `  wiring: { kind: bridged, bridge: ${HOST_BRIDGE}, uplink: eth0 }`];
+  }
+}
+
+/** Its prefixes, and the gateway where there is one of the network. */
+export function prefixLines({ wiring, prefix4, prefix6, gateway }: Topology): readonly string[] {
+  if (wiring === "transport") return [`  prefix4: ${LAB_POOL}`, `  prefix6: ${LAB_POOL6}`];
+  return [`  prefix4: ${prefix4}`, `  gateway4: ${gateway.address}`, `  prefix6: ${prefix6}`];
+}
+
+/** The addresses that the topology gives the guest, as fields of its NIC. */
+export function addressFields({ wiring }: Topology, guest: GuestBox): string {
+  const six = wiring === "transport" ? `, address6: '${globalOf(guest)}'` : "";
+  return `address4: ${guest.address}${six}`;
+}
+
+/** Where addresses are taken from: the guests' and more. */
+function rangeOf({ wiring, prefix4, guests }: Topology): string {
+  if (wiring !== "transport") return `${guests[0]?.address}-${prefix4.replace(/\.0\/24$/, ".250")}`;
+  return `${LAB_POOL.replace("/24", "")}-${LAB_POOL.replace(".0/24", ".255")}`;
 }
 
 /** The sample site: one network, every guest with the address that the topology gives it. */
 function siteOf(topology: Topology): string {
-  const { prefix4, prefix6, gateway, neighbour, guests } = topology;
+  const { neighbour, guests } = topology;
   const network = [
     "kind: network",
     "name: lan0",
     "spec:",
-    `  prefix4: ${prefix4}`,
-    `  gateway4: ${gateway.address}`,
-    `  prefix6: ${prefix6}`,
-    `  range4: [${guests[0]?.address}-${prefix4.replace(/\.0\/24$/, ".250")}]`,
+    ...prefixLines(topology),
+    `  range4: [${rangeOf(topology)}]`,
     ...wiringLines(topology),
     `  addressing: { kind: managed, leaseSeconds: 3600, dns: [${neighbour.address}], macScheme: ip }`,
     "  groups: [open]",
@@ -82,12 +112,12 @@ function siteOf(topology: Topology): string {
     "name: open",
     "spec: { ingress: [{ protocol: any, from: any }] }",
   ];
-  const declared = guests.flatMap(({ box, address }) => [
+  const declared = guests.flatMap((guest) => [
     "---",
     "kind: guest",
-    `name: ${box}`,
+    `name: ${guest.box}`,
     "spec:",
-    `  nics: [{ network: lan0, address4: ${address} }]`,
+    `  nics: [{ network: lan0, ${addressFields(topology, guest)} }]`,
   ]);
   return `${[...network, ...declared].join("\n")}\n`;
 }
@@ -110,7 +140,7 @@ spec: { ingress: [${rules}] }
 ---
 kind: guest
 name: ${guest.box}
-spec: { nics: [{ network: lan0, address4: ${guest.address}, groups: [server] }] }
+spec: { nics: [{ network: lan0, ${addressFields(lab.topology, guest)}, groups: [server] }] }
 `,
   );
 }

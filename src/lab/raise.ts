@@ -16,6 +16,7 @@ import {
   HOST_BRIDGE,
   hostDevice,
   type LabOptions,
+  linkRoutes,
   llOf,
   namespaceOf,
   planLab,
@@ -110,8 +111,9 @@ async function giveHostIp6(lab: Lab): Promise<void> {
   for (const { box, address6 } of hosts) {
     await lab.must(box, ["tee", `/proc/sys/net/ipv6/conf/${device}/disable_ipv6`], { stdin: "0\n" });
     await lab.must(box, ["ip", "address", "add", `${address6}/${length}`, "dev", device, "nodad"]);
-    if (wiring === "routed")
+    if (wiring !== "bridged")
       await lab.must(box, ["ip", "-6", "route", "add", "default", "via", GATEWAY6, "dev", device]);
+    await lab.must(box, ["ip", "-batch", "-"], { stdin: `${linkRoutes(lab.topology, box).join("\n")}\n` });
   }
 }
 

@@ -1,10 +1,14 @@
 /** Names and wires of the lab, without a kernel. */
 import { describe, expect, test } from "vitest";
 import { ipv4ToBytes } from "../model/ipv4.ts";
+import { prefix6Contains } from "../model/ipv6.ts";
+import { link4At, link6At } from "../model/transport.ts";
 import {
   boxOf,
   globalOf,
+  LAB_POOL6,
   labOfNamespace,
+  linkRoutes,
   llOf,
   MAX_GUESTS,
   namespaceOf,
@@ -98,5 +102,21 @@ describe("wires", () => {
       ["host2", ["vif2.0"]],
     ] as const)
       expect(lines(box).flatMap((line) => /^link add (vif\S+)/.exec(line)?.[1] ?? [])).toEqual(ports);
+  });
+  test("links have right-hand ends in both families, and everybody but their own host has a route to them", () => {
+    const topology = planLab({ name: "two", guests: 3, nic: "veth", wiring: "transport", hosts: 2 });
+    for (const guest of topology.guests) {
+      expect(link4At(guest.address, 31).right).toBe(guest.address);
+      expect(link6At(globalOf(guest)).right).toBe(globalOf(guest));
+      expect(prefix6Contains(LAB_POOL6, globalOf(guest))).toBe(true);
+    }
+    for (const party of [topology.gateway, topology.neighbour, ...topology.hosts])
+      expect(prefix6Contains(LAB_POOL6, globalOf(party))).toBe(false);
+    expect(linkRoutes(topology, "host")).toEqual([
+      "route add 192.0.2.3/32 via 203.0.113.4 dev eth0",
+      "route add 2001:db8:66:0:fc00:c0ff:fe00:203/128 via 2001:db8:66::4 dev eth0",
+    ]);
+    expect(linkRoutes(topology)).toHaveLength(6);
+    expect(linkRoutes(planLab({ name: "two", guests: 3, nic: "veth", wiring: "routed" }))).toEqual([]);
   });
 });

@@ -27,8 +27,8 @@ export const nicKinds = ["veth", "tap"] as const satisfies readonly NicKind[];
 export type HostBox = "host" | "host2";
 export type Box = "lan" | "gw" | "neighbour" | HostBox | `guest${number}`;
 /** How the host's guests reach the LAN; the host has a bridge, or its one address on the uplink itself. */
-export type LabWiring = "bridged" | "routed";
-export const labWirings = ["bridged", "routed"] as const satisfies readonly LabWiring[];
+export type LabWiring = "bridged" | "routed" | "transport";
+export const labWirings = ["bridged", "routed", "transport"] as const satisfies readonly LabWiring[];
 
 /** Who somebody is on the wire. */
 export interface Party {
@@ -89,6 +89,10 @@ export const MAX_GUESTS = 32;
 const LAB_PREFIX = "203.0.113.0/24";
 /** RFC 3849 documentation range. */
 export const LAB_PREFIX6: Ipv6Prefix = known("2001:db8:66::/64", parsePrefix6);
+/** RFC 5737, the first: cut into links of /31. */
+export const LAB_POOL: Ipv4Prefix = known("192.0.2.0/24", parsePrefix4);
+/** Of the lab's prefix the part that addresses made of a guest's MAC lie in, and nobody else's do: they end as the IPv4 address does, so a right-hand one stays one. */
+export const LAB_POOL6: Ipv6Prefix = known("2001:db8:66:0:fc00::/80", parsePrefix6);
 /** What the gateway is called by everybody, besides the addresses it makes of its MAC. */
 export const GATEWAY6: Ipv6Address = known("fe80::1", parseIpv6);
 const HOST6: Ipv6Address = known("2001:db8:66::3", parseIpv6);
@@ -163,7 +167,10 @@ export function planLab(options: LabOptions): Topology {
   const host = hostAt("host", 3, HOST6);
   const hosts = options.hosts === 2 ? [host, hostAt("host2", 4, SECOND_HOST6)] : [host];
   const guests = Array.from({ length: options.guests }, (_, i): GuestBox => {
-    const address = ipv4FromNumber(base + FIRST_GUEST + i);
+    const address =
+      options.wiring === "transport"
+        ? ipv4FromNumber(prefix4Bounds(LAB_POOL).first + 2 * i + 1)
+        : ipv4FromNumber(base + FIRST_GUEST + i);
     return {
       box: `guest${i + 1}`,
       on: hosts[i % hosts.length]?.box ?? "host",
@@ -205,6 +212,19 @@ export function boxOf(topology: Topology, text: string): Box {
 // (bits 0 to 2 cannot be set). What does not arrive was stopped by vifguard and by nothing else.
 const PLAIN_BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0 group_fwd_mask 65528";
 
+/** Nobody answers on the LAN for a link: everybody else has a route to it. */
+export function linkRoutes({ wiring, guests, hosts }: Topology, at?: HostBox): readonly string[] {
+  if (wiring !== "transport") return [];
+  return guests.flatMap((guest) => {
+    const host = hosts.find(({ box }) => box === guest.on && box !== at);
+    if (host === undefined) return [];
+    return [
+      `route add ${guest.address}/32 via ${host.address} dev eth0`,
+      `route add ${globalOf(guest)}/128 via ${host.address6} dev eth0`,
+    ];
+  });
+}
+
 /** All wires, made from inside the namespaces so that not even for a moment anything stands outside. */
 export function wiringOf(topology: Topology): readonly Batch[] {
   const ns = (box: Box): string => namespaceOf(topology.name, box);
@@ -220,6 +240,7 @@ export function wiringOf(topology: Topology): readonly Batch[] {
       `address add ${party.address}/${length} dev eth0`,
       ...[globalOf(party), ...more].map((address) => `address add ${address}/${length6} dev eth0 nodad`),
       "link set eth0 up",
+      ...linkRoutes(topology),
     ],
   });
   const lanPorts = ["gw", "neighbour", ...topology.hosts.map(({ box }) => box)] as const;

@@ -10,11 +10,16 @@ import type { Reason } from "./reasons.ts";
 /** How a port reaches its network. The other kinds of the design join this union with their own work. */
 export type Wiring =
   | { readonly kind: "bridged"; readonly bridge: InterfaceName; readonly uplink?: InterfaceName }
-  | { readonly kind: "routed"; readonly uplink: InterfaceName; readonly gives: RoutedGives };
+  | { readonly kind: "routed"; readonly uplink: InterfaceName; readonly gives: RoutedGives }
+  | { readonly kind: "transport"; readonly uplink: InterfaceName; readonly link4: Link4Length };
 
 export const routedGives = ["address", "prefix"] as const;
 /** What a guest of a routed network takes its link for: nothing but its own address and a gateway, or the whole network. */
 export type RoutedGives = (typeof routedGives)[number];
+
+export const link4Lengths = [30, 31] as const;
+/** Prefix length of the IPv4 link between a host and one guest; of IPv6 it is always 127. */
+export type Link4Length = (typeof link4Lengths)[number];
 
 /** `ip`: the address decides the MAC (FE:00:o1:o2:o3:o4). `net`: the prefix length and the gateway too. `random`: a locally administered MAC, unique in the store. */
 export type MacScheme = "ip" | "net" | "random";
@@ -45,6 +50,7 @@ export interface HostService {
 
 export interface NetworkSpec {
   readonly prefix4: Ipv4Prefix;
+  /** No guest gets it. Of a transport network, where every link has its own, it is filled in: the left-hand address of the first link. */
   readonly gateway4: Ipv4Address;
   /** Where addresses are taken from; fixed addresses may lie outside but inside the prefix. */
   readonly range4: readonly Ipv4Range[];

@@ -23,6 +23,7 @@ export function wireOf(wiring: Wiring): string {
     case "bridged":
       return `bridge ${wiring.bridge}`;
     case "routed":
+    case "transport":
       // One routing table for all of them.
       return "the host's routes";
     default:
@@ -32,5 +33,14 @@ export function wireOf(wiring: Wiring): string {
 
 /** As sentences have it. */
 export function wiringText(wiring: Wiring): string {
-  return wiring.kind === "bridged" ? `on bridge ${wiring.bridge}` : `routed by uplink ${wiring.uplink}`;
+  switch (wiring.kind) {
+    case "bridged":
+      return `on bridge ${wiring.bridge}`;
+    case "routed":
+      return `routed by uplink ${wiring.uplink}`;
+    case "transport":
+      return `in links of /${wiring.link4} by uplink ${wiring.uplink}`;
+    default:
+      return unreachable(wiring);
+  }
 }

@@ -7,7 +7,7 @@ import type { InterfaceName, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import { ratesOf } from "../model/rates.ts";
-import type { Attachment, Guest, NetworkSpec } from "../model/resources.ts";
+import type { Attachment, Guest, IpBlock, NetworkSpec } from "../model/resources.ts";
 import { HOST_PORT_MAC, wireOf } from "../model/wiring.ts";
 import { stableNumbers } from "../ruleset/element-bytes.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
@@ -18,6 +18,7 @@ import { areOpen, groupsOf } from "./policy.ts";
 import { policyFacts } from "./policy-classes.ts";
 import { routedFacts, routedSource, routedWish, uplinkOf } from "./routed.ts";
 import { nicsOf, type SiteNic, sourcesOf } from "./sources.ts";
+import { transportFacts, transportMembers, transportPlace, withLan } from "./transport.ts";
 
 /** The part of the site that decides what this host enforces. */
 export interface SiteView {
@@ -55,6 +56,7 @@ function factsOf(spec: NetworkSpec, network: number): OpenFacts {
     multicast,
     members: [],
   };
+  if (wiring.kind === "transport") return { ...transportFacts(spec, facts), members: [] };
   return wiring.kind === "routed" ? { ...routedFacts(spec, wiring, facts), members: [] } : facts;
 }
 
@@ -74,6 +76,7 @@ export function networkFacts(site: SiteView): ReadonlyMap<ObjectName, NetworkFac
 /** As others of the network see it. */
 function membersOf(nic: SiteNic, spec: NetworkSpec): readonly Source[] {
   const sources = sourcesOf(nic, spec);
+  if (spec.wiring.kind === "transport") return transportMembers(sources, spec.wiring, spec);
   return spec.wiring.kind === "routed" ? sources.map(routedSource) : sources;
 }
 
@@ -111,6 +114,10 @@ function placed(
       const binding = { ...own, uplink: uplink.ifindex };
       const routed = routedWish(port, binding, uplink, wiring, spec);
       return { binding, bridge: 0, routed, ...judgedBy(own.policy?.families ?? [], port, HOST_PORT_MAC) };
+    }
+    case "transport": {
+      const place = transportPlace(port, own, uplinkOf(wiring, network, links.byName), wiring, spec);
+      return { ...place, ...judgedBy(own.policy?.families ?? [], port, HOST_PORT_MAC) };
     }
     default:
       return unreachable(wiring);
@@ -167,6 +174,8 @@ export interface HostView {
   readonly links: LinkView;
   /** Where the service policy can be judged; none: NICs that need it are refused. */
   readonly families: readonly PolicyFamily[];
+  /** The networks that an interface of the host is on. */
+  readonly lan?: (ifindex: number) => readonly IpBlock[];
 }
 
 /** One port's wish. Throws GuardError when its guest, network or bridge is not there, or its policy cannot be had. */
@@ -233,5 +242,6 @@ export function desiredHost(
       refused.push({ attachment, error });
     }
   }
-  return { wish: { ports, networks: [...networks.values()], policy: { families, facts: policy } }, refused, stale };
+  const here = [...networks].map(([name, facts]) => withLan(facts, site.networks.get(name), host));
+  return { wish: { ports, networks: here, policy: { families, facts: policy } }, refused, stale };
 }

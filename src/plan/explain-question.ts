@@ -84,14 +84,15 @@ export function explainedPort(
   const facts = network === undefined ? undefined : allFacts.get(network);
   if (network === undefined || facts === undefined)
     throw new GuardError("NOT_FOUND", `guest '${guest}' has no NIC ${nic}`, { fields: { guest, nic } });
-  const isGateway = (address: string): boolean => facts.gateway4 === address || facts.gateway6 === address;
+  const isGateway = (address: string): boolean =>
+    (binding.gateway4 ?? facts.gateway4) === address || facts.gateway6 === address;
   // Asked for every frame of a capture, and a site may have many guests.
   const owner = remembering((address: string): string | undefined =>
     isGateway(address) ? `the gateway of ${network}` : guestWith(site, network, address),
   );
   const prefix6 = site.networks.get(network)?.prefix6;
   const isOnLink: ExplainedPort["isOnLink"] = (address) => {
-    if (!isIpv6(address)) return prefix4Contains(facts.prefix4, address);
+    if (!isIpv6(address)) return prefix4Contains(facts.prefix4, address) && facts.routed?.isPool !== true;
     return isLinkLocal6(address) || (prefix6 !== undefined && prefix6Contains(prefix6, address));
   };
   return { nic: `${guest}/${nic}`, network, binding, facts, owner, isOnLink };
@@ -114,8 +115,9 @@ function ownParty({ binding }: ExplainedPort): Party {
   };
 }
 
-function gatewayParty({ facts }: ExplainedPort, mac: MacAddress): Party {
-  const { gateway4, gateway6 } = facts;
+function gatewayParty({ facts, binding }: ExplainedPort, mac: MacAddress): Party {
+  const { gateway6 } = facts;
+  const gateway4 = binding.gateway4 ?? facts.gateway4;
   const six =
     gateway6 === undefined ? {} : { address6: gateway6, ...(isLinkLocal6(gateway6) ? { linkLocal6: gateway6 } : {}) };
   return { mac, address4: gateway4, ...six };
@@ -125,7 +127,7 @@ export function phraseContext(port: ExplainedPort, direction: Direction, learned
   const { facts } = port;
   const everybody = ipv4FromNumber(prefix4Bounds(facts.prefix4).last);
   const neighbour: PhraseContext["neighbour"] = (address) => {
-    if (address === everybody) return BROADCAST_MAC;
+    if (address === everybody && facts.routed?.isPool !== true) return BROADCAST_MAC;
     // By the gateway, which is the port.
     if (facts.routed !== undefined) return undefined;
     const known = facts.members.find(isOf(address))?.mac ?? learned.neighbour(address);

@@ -64,6 +64,7 @@ export const setWords: Readonly<Record<string, SetWords>> = {
   binds4: { what: ofNic("IPv4 prefixes"), holds: ownPair },
   addr4: { what: ofNic("IPv4 addresses"), holds: ownAddress },
   addrs4: { what: ofNic("IPv4 prefixes"), holds: ownAddress },
+  link_gateways: { what: ofNic("link"), holds: ([ip], { nic }) => `${ip} is the host's end of the link of ${nic}` },
   addr6: { what: ofNic("IPv6 addresses"), holds: ownAddress },
   addrs6: { what: ofNic("IPv6 prefixes"), holds: ownAddress },
   linklocal6: { what: ofNic("link-local addresses"), holds: ownAddress },
@@ -99,6 +100,7 @@ export const setWords: Readonly<Record<string, SetWords>> = {
   host_echo: { what: ofNetwork("hostServices"), holds: (_, { network }) => `${network} lets guests ping the host` },
   answers4: { what: ofNetwork("members and gateway"), holds: ([ip]) => `the host knows who has ${ip}` },
   answers_all6: { what: ofNetwork("routing"), holds: () => "the host routes for everybody of the network" },
+  routing: { what: ofNetwork("wiring"), holds: (_, { network }) => `the host is the router of ${network}` },
   answers6: { what: ofNetwork("members and gateway"), holds: ([ip]) => `the host knows who has ${ip}` },
   suppress: { what: ofNetwork("suppression") },
   rate_arp: { what: ofNic("rates") },
@@ -158,6 +160,8 @@ function arpSender(told: Told): string {
 
 function arpTarget({ port, read }: Told): string {
   const target = read("arpTargetIp");
+  if (read("arpOperation") === "1" && port.binding.gateway4 !== undefined)
+    return `${target} is not on the link of ${port.nic}, whose other end is ${port.binding.gateway4}`;
   if (read("arpOperation") === "1") return `${target} is outside the prefix of ${port.network} (${port.facts.prefix4})`;
   return `a reply to everybody may only announce an own address, and ${notOwn(target, port)}`;
 }

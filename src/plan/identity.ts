@@ -11,6 +11,7 @@ import type { Ipv6Address } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { Guest, GuestSpec, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
+import { linkLength, notRightHand4, subnetOf } from "../model/transport.ts";
 import { addressOn, type Claim, sameClaim } from "./claims.ts";
 import { invalid, networkOf, type WantedSite } from "./wanted.ts";
 
@@ -34,10 +35,11 @@ interface Draft {
 }
 
 /** A MAC that spells this address, but with another prefix or gateway than the network has: its guest would go astray. */
-export function misleads(mac: MacAddress, { prefix4, gateway4 }: NetworkSpec, address: Ipv4Address): boolean {
+export function misleads(mac: MacAddress, network: NetworkSpec, address: Ipv4Address): boolean {
   const spelled = settingsFromMac(mac);
   if (spelled?.address !== address) return false;
-  return spelled.gateway !== gateway4 || spelled.length !== prefix4Bounds(prefix4).length;
+  const { prefix, gateway } = subnetOf(network, address);
+  return spelled.gateway !== gateway || spelled.length !== prefix4Bounds(prefix).length;
 }
 
 function keptMac(network: NetworkSpec, held: NicIdentity, address: Ipv4Address | undefined): MacAddress | undefined {
@@ -119,6 +121,8 @@ export function unassignable(
   spec: NetworkSpec,
   address: Ipv4Address,
 ): string | undefined {
+  const length = linkLength(spec.wiring);
+  if (length !== undefined) return notRightHand4(spec.prefix4, length, address);
   if (!isAssignable(spec, address)) return `${address} is not an address for guests in ${spec.prefix4}`;
   const owner = site.siblings(name).find((other) => other.spec.gateway4 === address);
   return owner === undefined ? undefined : `${address} is the gateway of network '${owner.name}' on the same bridge`;
@@ -155,14 +159,12 @@ const isMacFree = (site: WantedSite, mac: MacAddress): boolean =>
   site.macs.holder(mac) === undefined && !site.gatewayMacs.has(mac);
 
 /** The MAC that the address decides; undefined where none does. @throws SITE_INVALID when the scheme cannot spell the network */
-function spelledMac(
-  guest: ObjectName,
-  { prefix4, gateway4, addressing }: NetworkSpec,
-  address: Ipv4Address,
-): MacAddress | undefined {
+function spelledMac(guest: ObjectName, network: NetworkSpec, address: Ipv4Address): MacAddress | undefined {
+  const { addressing } = network;
   if (addressing.macScheme === "random") return undefined;
   if (addressing.macScheme === "ip") return macFromIpv4(address);
-  const spelled = macFromSettings({ address, length: prefix4Bounds(prefix4).length, gateway: gateway4 });
+  const { prefix, gateway } = subnetOf(network, address);
+  const spelled = macFromSettings({ address, length: prefix4Bounds(prefix).length, gateway });
   if (spelled.ok) return spelled.mac;
   throw invalid("guest", guest, `no MAC can be made of ${address}: ${spelled.why}`);
 }

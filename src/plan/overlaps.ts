@@ -4,8 +4,9 @@ import { GuardError } from "../model/errors.ts";
 import { blockOctets, ipBlockText } from "../model/ip-block.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { Guest, IpBlock, NetworkSpec } from "../model/resources.ts";
+import { link4At, link6At, linkLength } from "../model/transport.ts";
 import { wireOf } from "../model/wiring.ts";
-import { address6Of, nicsOf } from "./sources.ts";
+import { address6Of, nicsOf, type SiteNic } from "./sources.ts";
 
 /** First and last address as text that sorts as the addresses do, families apart. */
 interface Span {
@@ -32,7 +33,9 @@ function add(wires: Wires, { wiring }: NetworkSpec, ...spans: readonly Span[]): 
   else wire.push(...spans);
 }
 
-function gatewaySpans(name: ObjectName, { gateway4, gateway6 }: NetworkSpec): readonly Span[] {
+function gatewaySpans(name: ObjectName, { gateway4, gateway6, wiring }: NetworkSpec): readonly Span[] {
+  // Each link's goes with its guest.
+  if (linkLength(wiring) !== undefined) return [];
   const holder = `the gateway of network '${name}'`;
   return [
     spanOf({ kind: "address4", address: gateway4 }, holder),
@@ -48,13 +51,29 @@ function wiresOf(networks: ReadonlyMap<ObjectName, NetworkSpec>, guests: Iterabl
       const network = networks.get(nic.identity.network);
       if (network === undefined) continue;
       const holder = `NIC ${n} of guest '${guest.name}'`;
-      const own: IpBlock[] = nic.identity.addresses4.map((address) => ({ kind: "address4", address }));
-      const address6 = address6Of(nic, network);
-      if (address6 !== undefined) own.push({ kind: "address6", address: address6 });
+      const own = ownBlocks(nic, network);
       add(wires, network, ...[...own, ...nic.spec.addresses].map((block) => spanOf(block, holder)));
     }
   }
   return wires;
+}
+
+/** Of a link both ends: the other one is nobody else's either. */
+function ownBlocks(nic: SiteNic, network: NetworkSpec): readonly IpBlock[] {
+  const length = linkLength(network.wiring);
+  const address6 = address6Of(nic, network);
+  const four = nic.identity.addresses4.map(
+    (address): IpBlock =>
+      length === undefined
+        ? { kind: "address4", address }
+        : { kind: "prefix4", prefix: link4At(address, length).prefix },
+  );
+  if (address6 === undefined) return four;
+  const six: IpBlock =
+    length === undefined
+      ? { kind: "address6", address: address6 }
+      : { kind: "prefix6", prefix: link6At(address6).prefix };
+  return [...four, six];
 }
 
 /** Networks may share a gateway, and a NIC may name an address and its prefix. */

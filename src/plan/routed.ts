@@ -41,7 +41,7 @@ export function routedSource(source: Source): Source {
 
 /** @throws UPLINK_MISSING */
 export function uplinkOf(
-  { uplink }: Routed,
+  { uplink }: Pick<Routed, "uplink">,
   network: ObjectName,
   byName: (name: InterfaceName) => Link | undefined,
 ): RoutedWish["uplink"] {
@@ -92,24 +92,26 @@ function* sourceItems({ what }: Source, { ifindex, mac, sources }: PortBinding, 
 const ORDER: readonly RouteItem["kind"][] = ["address", "neighbour", "route", "proxy"];
 const isVia = (item: RouteItem): boolean => item.kind === "route" && item.via !== undefined;
 const rank = (item: RouteItem): number => 2 * ORDER.indexOf(item.kind) + Number(isVia(item));
+export const inOrder = (items: readonly RouteItem[]): readonly RouteItem[] =>
+  [...items].sort((a, b) => rank(a) - rank(b));
 
 function routedItems(binding: PortBinding, uplink: number, hasIp6: boolean): readonly RouteItem[] {
   const { ifindex } = binding;
   const items: RouteItem[] = [{ kind: "address", ifindex, address: ipv4ToBytes(PORT_GATEWAY4), length: 32 }];
   if (hasIp6) items.push({ kind: "address", ifindex, address: ipv6ToBytes(PORT_GATEWAY6), length: 64 });
   for (const source of binding.sources) items.push(...sourceItems(source, binding, uplink));
-  return items.sort((a, b) => rank(a) - rank(b));
+  return inOrder(items);
 }
 
-type Values = readonly (readonly [SettingName, number])[];
+export type Values = readonly (readonly [SettingName, number])[];
 
-const PORT4: Values = [
+export const PORT4: Values = [
   ["sourceCheck4", 1],
   ["redirectsIn4", 0],
   ["redirectsOut4", 0],
   ["forwarding4", 1],
 ];
-const PORT6: Values = [
+export const PORT6: Values = [
   ["naming6", 1],
   ["duplicates6", 0],
   ["advertisements6", 0],

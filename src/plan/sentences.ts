@@ -2,6 +2,7 @@
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { Guest, NetworkSpec, NicIdentity, NicSpec, Resource } from "../model/resources.ts";
+import { linkLength } from "../model/transport.ts";
 import { wiringText } from "../model/wiring.ts";
 import { differences, toJson } from "./json.ts";
 import { ruleText } from "./policy-words.ts";
@@ -63,12 +64,15 @@ function guestChanges(before: Guest, after: Guest): Sentences {
 
 const countText = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
+/** What there is to take addresses from. */
+export function prefixText({ prefix4, gateway4, wiring }: NetworkSpec): string {
+  return linkLength(wiring) === undefined ? `${prefix4} with gateway ${gateway4}` : prefix4;
+}
+
 function createdText(resource: Exclude<Resource, { kind: "guest" }>): string {
   switch (resource.kind) {
-    case "network": {
-      const { prefix4, gateway4, wiring } = resource.spec;
-      return `create ${prefix4} with gateway ${gateway4} ${wiringText(wiring)}`;
-    }
+    case "network":
+      return `create ${prefixText(resource.spec)} ${wiringText(resource.spec.wiring)}`;
     case "group": {
       const { ingress, egress } = resource.spec;
       const out = egress === undefined ? "everything out" : countText(egress.length, "egress rule");

@@ -6,13 +6,21 @@ import { type ObjectName, parseObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { ChangeView } from "../model/operations.ts";
 import type { Guest, GuestSpec, Kind, NetworkSpec, Resource } from "../model/resources.ts";
+import { subnetOf } from "../model/transport.ts";
 import type { Json, Key, Revision, Transaction, Write } from "../store/store.ts";
 import { addressOn, type Claim, type Claims, siteKeys } from "./claims.ts";
 import type { SiteView } from "./desired.ts";
 import { assignIdentities, type GuestWish, misleads, type Random, releaseGuest, unassignable } from "./identity.ts";
 import { sameJson, toJson } from "./json.ts";
 import { assertAlone } from "./overlaps.ts";
-import { createdSentences, deletedSentences, groupSentences, guestSentences, networkSentences } from "./sentences.ts";
+import {
+  createdSentences,
+  deletedSentences,
+  groupSentences,
+  guestSentences,
+  networkSentences,
+  prefixText,
+} from "./sentences.ts";
 import { assertReferences, type HeldNetworks, invalid, peerGroups, type WantedSite, wantedSite } from "./wanted.ts";
 
 /** What the store holds of the site. */
@@ -122,8 +130,7 @@ function networkInUse(name: ObjectName, why: string, users: readonly Holding[]):
 /** Addresses that guests hold must still be theirs to hold, and nobody else's on the wire. */
 function assertHoldings(site: WantedSite, name: ObjectName, spec: NetworkSpec, held: readonly Holding[]): void {
   const lost = held.filter(({ address }) => unassignable(site, name, spec, address) !== undefined);
-  if (lost.length > 0)
-    throw networkInUse(name, `${spec.prefix4} with gateway ${spec.gateway4} has no place for the addresses`, lost);
+  if (lost.length > 0) throw networkInUse(name, `${prefixText(spec)} has no place for the addresses`, lost);
   for (const sibling of site.siblings(name)) {
     const shared = held.filter(({ address }) => site.addresses.holder(addressOn(sibling.name, address)) !== undefined);
     if (shared.length > 0)
@@ -150,7 +157,8 @@ function assertSpelled(
   held: readonly Holding[],
   guests: ReadonlyMap<string, Guest>,
 ): void {
-  const why = spec.addressing.macScheme === "net" ? unspellable(spec.prefix4, spec.gateway4) : undefined;
+  const { prefix, gateway } = subnetOf(spec, spec.gateway4);
+  const why = spec.addressing.macScheme === "net" ? unspellable(prefix, gateway) : undefined;
   if (why !== undefined) throw invalid("network", name, `spec.addressing.macScheme: ${why}`);
   const misled = held.filter(({ address, claim: { guest, nic } }) => {
     const found = guests.get(guest);

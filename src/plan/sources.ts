@@ -1,6 +1,7 @@
 /** Who a NIC may speak as: what the operator declared and what was decided for it. */
 import { eui64Address, type Ipv6Address, linkLocalOf } from "../model/ipv6.ts";
 import type { Guest, IpBlock, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
+import { linkLength, twinOf } from "../model/transport.ts";
 import type { Source } from "../ruleset/elements.ts";
 
 /** A NIC as the operator declared it, and who it came to be. */
@@ -17,12 +18,15 @@ export function nicsOf({ spec, nics }: Guest): readonly SiteNic[] {
   });
 }
 
-/** The NIC's own IPv6 address: as the operator says, or the prefix with the interface identifier of the MAC; undefined without a prefix. */
+/** The NIC's own IPv6 address: as the operator says, or the prefix with the interface identifier of the MAC, or of the link beside its IPv4 link; undefined without a prefix. */
 export function address6Of(
   { spec, identity }: SiteNic,
-  { prefix6 }: Pick<NetworkSpec, "prefix6">,
+  { prefix4, prefix6, wiring }: Pick<NetworkSpec, "prefix4" | "prefix6" | "wiring">,
 ): Ipv6Address | undefined {
-  return prefix6 === undefined ? undefined : (spec.address6 ?? eui64Address(prefix6, identity.mac));
+  if (prefix6 === undefined || spec.address6 !== undefined) return prefix6 === undefined ? undefined : spec.address6;
+  const [length, address] = [linkLength(wiring), identity.addresses4[0]];
+  if (length === undefined) return eui64Address(prefix6, identity.mac);
+  return address === undefined ? undefined : twinOf({ prefix4, prefix6 }, length, address);
 }
 
 /** Everything a NIC may speak as in its network; the same for the guard of its port and for what others may be told of it. */

@@ -1,5 +1,9 @@
 /** Results as the version of the configuration has them, made new or out of what the plugin before left. */
+import { parseIpv4 } from "../model/ipv4.ts";
 import type { PortView } from "../model/operations.ts";
+import type { Link4Length } from "../model/resources.ts";
+import { LINK6_LENGTH, link4At } from "../model/transport.ts";
+import { PORT_GATEWAY6 } from "../model/wiring.ts";
 import type { Attachment, CniConfig, CniVersion } from "./cni-call.ts";
 import { type Fields, fieldsOf, listOf, numberOf, textOf } from "./json.ts";
 import type { LinkView } from "./links.ts";
@@ -12,7 +16,11 @@ export interface NicAddress {
   readonly gateway: string | undefined;
 }
 
-export function addressesOfPort(port: PortView, network: NetworkView): readonly NicAddress[] {
+export function addressesOfPort(
+  port: Pick<PortView, "addresses4" | "addresses6">,
+  network: NetworkView,
+): readonly NicAddress[] {
+  if (network.link4 !== undefined) return endsOfLink(port, network.link4);
   const four = port.addresses4.map(
     (address): NicAddress => ({
       family: "4",
@@ -26,6 +34,22 @@ export function addressesOfPort(port: PortView, network: NetworkView): readonly 
       address: `${address}${lengthOf(network.prefix6) || "/128"}`,
       gateway: network.gateway6,
     }),
+  );
+  return [...four, ...six];
+}
+
+/** Each link is a subnet with a gateway of its own. */
+function endsOfLink(
+  { addresses4, addresses6 }: Pick<PortView, "addresses4" | "addresses6">,
+  length: Link4Length,
+): readonly NicAddress[] {
+  const four = addresses4.flatMap((text): readonly NicAddress[] => {
+    const address = parseIpv4(text);
+    const gateway = address === undefined ? undefined : link4At(address, length).left;
+    return gateway === undefined ? [] : [{ family: "4", address: `${text}/${length}`, gateway }];
+  });
+  const six = addresses6.map(
+    (text): NicAddress => ({ family: "6", address: `${text}/${LINK6_LENGTH}`, gateway: PORT_GATEWAY6 }),
   );
   return [...four, ...six];
 }

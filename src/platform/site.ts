@@ -1,6 +1,7 @@
 /** What an adapter needs to know of the site: whose NIC has which MAC, and how its network is addressed. */
 import type { Client } from "../api/client.ts";
 import { GuardError } from "../model/errors.ts";
+import { type Link4Length, link4Lengths } from "../model/resources.ts";
 import { fieldsOf, listOf, numberOf, textOf, textsOf } from "./json.ts";
 
 export interface SiteNic {
@@ -42,6 +43,8 @@ export interface NetworkView {
   readonly prefix6: string | undefined;
   readonly gateway6: string | undefined;
   readonly bridge: string | undefined;
+  /** Of a transport network: how long the link of each guest is. */
+  readonly link4: Link4Length | undefined;
   readonly mtu: number | undefined;
   readonly dns: {
     readonly nameservers: readonly string[];
@@ -59,6 +62,7 @@ export function networkView(spec: unknown): NetworkView {
     prefix6: textOf(fields["prefix6"]),
     gateway6: textOf(fields["gateway6"]),
     bridge: textOf(fieldsOf(fields["wiring"])["bridge"]),
+    link4: link4Lengths.find((length) => length === fieldsOf(fields["wiring"])["link4"]),
     mtu: numberOf(addressing["mtu"]),
     dns: {
       nameservers: [...textsOf(addressing["dns"]), ...textsOf(addressing["dns6"])],

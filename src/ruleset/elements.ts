@@ -33,6 +33,8 @@ export interface PortBinding {
   readonly unchecked: readonly Uncheckable[];
   readonly observed: boolean;
   readonly rates: Rates;
+  /** Of a port that is a link of its own: the host's end. Elsewhere the network's facts have the gateway. */
+  readonly gateway4?: Ipv4Address;
   /** Of a routed port the ifindex of its network's uplink. */
   readonly uplink?: number;
   /** Present when its flows must be judged. */
@@ -51,7 +53,13 @@ export interface NetworkFacts {
   /** Address and MAC of every guest of the network: nobody else may announce these. On a routed port all are where the host is. */
   readonly members: readonly Source[];
   /** The host routes for its guests, and answers for every IPv6 address but the asker's own. */
-  readonly routed?: { readonly prefix6?: Ipv6Prefix };
+  readonly routed?: {
+    readonly prefix6?: Ipv6Prefix;
+    /** The prefixes are pools of links: no guest's subnet, and nothing that the LAN holds. */
+    readonly isPool?: true;
+    /** Of a pool, what the LAN behind the uplink of this host holds. */
+    readonly lan?: readonly IpBlock[];
+  };
 }
 
 /** Families whose birth tables must let an armed port pass. */
@@ -157,14 +165,19 @@ export function portElements(binding: PortBinding): readonly PlacedElement[] {
   for (const family of armedFamilies) elements.push({ family, set: "armed", key: port });
   if (binding.observed || binding.unchecked.includes("host"))
     elements.push({ family: "bridge", set: "host_open", key: port });
-  if (binding.uplink !== undefined) elements.push(...wayElements(port, hostU32(binding.uplink)));
+  elements.push(...wayElements(port, binding));
   if (binding.policy !== undefined) elements.push(...portPolicyElements(policyOf(binding, binding.policy)));
   return once(elements);
 }
 
-function wayElements(port: Uint8Array, uplink: Uint8Array): readonly PlacedElement[] {
+/** Of a routed port: where its packets may go, and who else is on a link of its own. */
+function wayElements(port: Uint8Array, { uplink: ifindex, gateway4 }: PortBinding): readonly PlacedElement[] {
+  if (ifindex === undefined) return [];
+  const uplink = hostU32(ifindex);
   const keys = [concatKey(port, uplink), concatKey(uplink, port)];
+  const gateways = gateway4 === undefined ? [] : [concatKey(port, ipv4ToBytes(gateway4))];
   return [
+    ...gateways.map((key): PlacedElement => ({ family: "netdev", set: "link_gateways", key })),
     { family: "inet", set: "routed", key: port },
     ...keys.map((key): PlacedElement => ({ family: "inet", set: "ways", key })),
   ];
@@ -195,14 +208,16 @@ function placeTrue(place: Place, mark: Uint8Array, { what, mac }: Source): void 
   }
 }
 
-function placeGateway(place: Place, mark: Uint8Array, { gateway4, gateway6, gatewayMac }: NetworkFacts): void {
+function placeGateway(place: Place, mark: Uint8Array, facts: NetworkFacts): void {
+  const { gateway4, gateway6, gatewayMac, routed } = facts;
   if (gatewayMac === undefined) {
     place("gateways4", concatKey(mark, ipv4ToBytes(gateway4)));
     if (gateway6 !== undefined) place("gateways6", concatKey(mark, ipv6ToBytes(gateway6)));
     return;
   }
   place("routers", concatKey(mark, macToBytes(gatewayMac)));
-  const blocks: IpBlock[] = [{ kind: "address4", address: gateway4 }];
+  // Of a pool each port has its own, where the kernel answers for it.
+  const blocks: IpBlock[] = routed?.isPool === true ? [] : [{ kind: "address4", address: gateway4 }];
   if (gateway6 !== undefined) blocks.push({ kind: "address6", address: gateway6 });
   for (const what of blocks) {
     placeTrue(place, mark, { what, mac: gatewayMac });
@@ -229,16 +244,20 @@ function placeGroups(place: Place, mark: Uint8Array, groups: NetworkFacts["multi
   }
 }
 
-export function networkElements(facts: NetworkFacts): readonly PlacedElement[] {
-  const mark = hostU32(facts.network);
-  const wide = networkU32(facts.network);
-  const { place, elements } = collector();
-  const { first, last } = prefix4Octets(facts.prefix4);
+function placeSubnet(place: Place, wide: Uint8Array, { prefix4, gateway4 }: NetworkFacts): void {
+  const { first, last } = prefix4Octets(prefix4);
   place("prefix4", concatKey(wide, first), { keyEnd: concatKey(wide, last) });
   // On a routed port the gateway may be outside the prefix, and a guest must be able to ask for it.
-  const gateway = ipv4ToBytes(facts.gateway4);
-  if (!prefix4Contains(facts.prefix4, facts.gateway4))
+  const gateway = ipv4ToBytes(gateway4);
+  if (!prefix4Contains(prefix4, gateway4))
     place("prefix4", concatKey(wide, gateway), { keyEnd: concatKey(wide, gateway) });
+}
+
+export function networkElements(facts: NetworkFacts): readonly PlacedElement[] {
+  const mark = hostU32(facts.network);
+  const { place, elements } = collector();
+  if (facts.routed?.isPool !== true) placeSubnet(place, networkU32(facts.network), facts);
+  if (facts.routed !== undefined) place("routing", mark);
   if (facts.routed?.prefix6 !== undefined) place("answers_all6", mark);
   placeGateway(place, mark, facts);
   for (const member of facts.members) placeTrue(place, mark, member);

@@ -1,6 +1,16 @@
 /** ARP of a guest (contract section 2: ARP shape, sender, target, destination MAC, rate-arp). */
 import { accept, atLeast, type Chain, drop, goTo, inSet, is, rule, when } from "./ast.ts";
-import { ARP_BYTES, ARP_SHAPE, BROADCAST, clean, logGroups, refuseFrom, UNICAST, withinShare } from "./parts.ts";
+import {
+  ARP_BYTES,
+  ARP_SHAPE,
+  askedFromBehind,
+  BROADCAST,
+  clean,
+  logGroups,
+  refuseFrom,
+  UNICAST,
+  withinShare,
+} from "./parts.ts";
 
 const REQUEST = is("arpOperation", 1);
 const REPLY = is("arpOperation", 2);
@@ -27,14 +37,20 @@ export const fromArp: readonly Chain[] = [
       when([OWN_SENDER], goTo("from_arp_target")),
       // RFC 5227 section 1.1: a probe asks for the own address with sender 0.0.0.0.
       when([REQUEST, is("arpSenderIp", 0), OWN_TARGET], goTo("from_arp_dest")),
+      when(
+        [REQUEST, inSet("routing", "mark"), inSet("binds4", "iif", "arpSenderMac", "arpSenderIp")],
+        goTo("from_arp_behind"),
+      ),
       when([inSet("binds4", "iif", "arpSenderMac", "arpSenderIp")], goTo("from_arp_target")),
       refuseFrom("arp-sender"),
     ],
   },
+  askedFromBehind("from_arp_behind", "rate-arp", goTo("from_arp_target")),
   {
     name: "from_arp_target",
     rules: [
       when([REQUEST, inSet("prefix4", "mark", "arpTargetIp")], goTo("from_arp_dest")),
+      when([REQUEST, inSet("link_gateways", "iif", "arpTargetIp")], goTo("from_arp_dest")),
       when([REPLY, UNICAST], goTo("from_arp_dest")),
       // Gratuitous, as reply or as request (RFC 5227 section 3).
       when([OWN_TARGET], goTo("from_arp_dest")),

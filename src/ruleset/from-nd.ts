@@ -2,6 +2,7 @@
 import { accept, below, type Chain, drop, goTo, inSet, is, oneOf, rule, when, within } from "./ast.ts";
 import {
   ALL_NODES,
+  askedFromBehind,
   clean,
   HOP_255,
   logGroups,
@@ -68,6 +69,15 @@ export const fromNd: readonly Chain[] = [
   },
   {
     name: "from_ns",
+    rules: [
+      when([inSet("addr6", "iif", "ip6Source")], goTo("from_ns_shape")),
+      when([inSet("routing", "mark"), inSet("addrs6", "iif", "ip6Source")], goTo("from_ns_behind")),
+      when([], goTo("from_ns_shape")),
+    ],
+  },
+  askedFromBehind("from_ns_behind", "rate-nd", goTo("from_ns_shape")),
+  {
+    name: "from_ns_shape",
     rules: [
       when([HOP_255, NS, below("ndTargetTop", 0xff), ND_BARE], goTo("from_ns_cast")),
       when([HOP_255, NS, below("ndTargetTop", 0xff), ND_OPTION, SLLA, OWN_OPTION], goTo("from_ns_cast")),

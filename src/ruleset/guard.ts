@@ -19,6 +19,8 @@ const identity: readonly SetSpec[] = [
   { name: "chaddr", key: ["iif", "dhcpChaddr"], size: PORTS, use: "static" },
   { name: "bind4", key: ["iif", "arpSenderMac", "arpSenderIp"], size: 4 * PORTS, use: "static" },
   { name: "addr4", key: ["iif", "ip4Source"], size: 4 * PORTS, use: "static" },
+  // Of ports that are links of their own: who else is on it.
+  { name: "link_gateways", key: ["iif", "arpTargetIp"], size: PORTS, use: "static" },
   { name: "addr6", key: ["iif", "ip6Source"], size: 4 * PORTS, use: "static" },
   { name: "linklocal6", key: ["iif", "ip6Source"], size: 2 * PORTS, use: "static" },
   // Prefixes of the few NICs that have them: ranges are dear to change, so they stand apart.
@@ -58,6 +60,8 @@ const networks: readonly SetSpec[] = [
   { name: "answers6", key: ["mark", "ndTarget"], size: 8 * PORTS, use: "static" },
   // Routed networks: whoever is asked for is reached by the host.
   { name: "answers_all6", key: ["mark"], size: PORTS, use: "static" },
+  // The host is the router, and remembers who asked it.
+  { name: "routing", key: ["mark"], size: PORTS, use: "static" },
   { name: "suppress", key: ["mark"], size: PORTS, use: "beats" },
 ];
 
@@ -78,6 +82,7 @@ const written: readonly SetSpec[] = [
   { name: "gateway_macs", key: ["mark", "etherDestination"], size: PORTS, use: "learned" },
   { name: "resolved4", key: ["iif", "ip4Destination", "etherDestination"], size: NEIGHBOURS, use: "learned" },
   { name: "resolved6", key: ["iif", "ip6Destination", "etherDestination"], size: NEIGHBOURS, use: "learned" },
+  { name: "behind_share", key: ["iif"], size: PORTS, use: "buckets" },
   { name: "learn_share", key: ["oif"], size: PORTS, use: "buckets" },
   { name: "drops_from", key: ["iif", "mark"], size: 8 * PORTS, use: "counted" },
   { name: "drops_to", key: ["oif", "mark"], size: 8 * PORTS, use: "counted" },

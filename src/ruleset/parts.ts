@@ -116,6 +116,19 @@ export const withinShare = (set: string, reason: Reason, then: Rule["verdict"]):
   when([], then),
 ];
 
+/**
+ * Who asks for the host is remembered there, in a table with room for some hundred (gc_thresh3): of what lies behind a guest twenty addresses at once, and two
+ * a second. The kernel makes room by forgetting what is older than five seconds (neigh_forced_gc), and a guest has one router to ask for.
+ */
+export const askedFromBehind = (name: string, reason: Reason, then: Rule["verdict"]): Chain => ({
+  name,
+  rules: [
+    rule([], [{ kind: "rate", set: "behind_share", key: "iif", perSecond: 2, burst: 20 }], then),
+    refuseFrom(reason),
+    when([], then),
+  ],
+});
+
 export const BROADCAST = is("etherDestination", 0xff_ff_ff_ff_ff_ff);
 export const UNICAST = is("groupBit", 0);
 /** 802.1Q, 802.1ad and the two old stacked types. */

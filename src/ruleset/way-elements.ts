@@ -1,5 +1,6 @@
 /** What the LAN of routed networks holds, as set elements (ruleset/ways.ts). */
 import { bytesText } from "../model/bytes.ts";
+import { blockOctets } from "../model/ip-block.ts";
 import { prefix4Octets } from "../model/ipv4.ts";
 import { prefix6Bounds } from "../model/ipv6.ts";
 import { familyRange, type PlacedElement } from "./element-bytes.ts";
@@ -29,16 +30,14 @@ function ranges(family: 4 | 6, spans: readonly Span[]): readonly PlacedElement[]
   }));
 }
 
+function lanOf({ prefix4, routed }: NetworkFacts): readonly Span[] {
+  if (routed === undefined) return [];
+  if (routed.isPool === true) return (routed.lan ?? []).map(blockOctets);
+  return [prefix4Octets(prefix4), ...(routed.prefix6 === undefined ? [] : [prefix6Bounds(routed.prefix6)])];
+}
+
 export function onLinkElements(networks: readonly NetworkFacts[]): readonly PlacedElement[] {
-  const routed = networks.filter(({ routed: own }) => own !== undefined);
-  return [
-    ...ranges(
-      4,
-      routed.map(({ prefix4 }) => prefix4Octets(prefix4)),
-    ),
-    ...ranges(
-      6,
-      routed.flatMap(({ routed: own }) => (own?.prefix6 === undefined ? [] : [prefix6Bounds(own.prefix6)])),
-    ),
-  ];
+  const spans = networks.flatMap(lanOf);
+  const ofFamily = (octets: number): readonly Span[] => spans.filter(({ first }) => first.length === octets);
+  return [...ranges(4, ofFamily(4)), ...ranges(6, ofFamily(16))];
 }

@@ -28,6 +28,8 @@ import {
   type GuestSpec,
   type HostService,
   type IpBlock,
+  type Link4Length,
+  link4Lengths,
   type Mode,
   type NetworkSpec,
   type NicIdentity,
@@ -99,6 +101,11 @@ const wiring = variants<Wiring>({
     kind: oneOf("routed"),
     uplink: interfaceName,
     gives: oneOf(...routedGives),
+  }),
+  transport: fields<Extract<Wiring, { readonly kind: "transport" }>>({
+    kind: oneOf("transport"),
+    uplink: interfaceName,
+    link4: shape<Link4Length>(link4Lengths.join(" or "), (value) => link4Lengths.some((length) => length === value)),
   }),
 });
 const addressing = variants<Addressing>({

@@ -85,6 +85,7 @@ const textOf = (bytes: Uint8Array): string =>
 function line(item: RouteItem): string {
   const family = item.address.length === 4 ? "-4" : "-6";
   const at = item.ifindex === port ? "port" : "uplink";
+  if (item.kind === "address") return `${family} address VERB ${textOf(item.address)}/${item.length} dev ${at}`;
   if (item.kind === "route") return `${family} route VERB ${textOf(item.address)}/${item.length} dev ${at}`;
   return `${family} neigh VERB ${item.kind === "proxy" ? "proxy " : ""}${textOf(item.address)} dev ${at}`;
 }
@@ -147,6 +148,27 @@ describe.each([
     expect(world.isForeignThere(item)).toBe(true);
     world.removeForeign(item);
     world.routes.close();
+  });
+
+  test("an interface is on the networks of its addresses, whosever they are; single ones and the link-local network are none", () => {
+    const { routes, addForeign, removeForeign } = open();
+    const [four, six] = [
+      { ...address("192.0.2.130", 25), ifindex: uplink },
+      { ...address("2001:db8:5::9", 64), ifindex: uplink },
+    ];
+    const single = [address("192.0.2.7", 32), address("2001:db8:6::9", 128), address("fe80::9", 64)].map((item) => ({
+      ...item,
+      ifindex: uplink,
+    }));
+    const own = address("198.51.100.0", 31);
+    for (const item of [four, six, ...single]) addForeign(item);
+    routes.add(own);
+    const lans = (ifindex: number) => routes.lan(ifindex).map((lan) => `${textOf(lan.address)}/${lan.length}`);
+    expect(lans(uplink)).toEqual(["192.0.2.128/25", `${textOf(bytesOf("2001:db8:5::"))}/64`]);
+    expect(lans(port)).toEqual(["198.51.100.0/31"]);
+    routes.remove(own);
+    for (const item of [four, six, ...single]) removeForeign(item);
+    routes.close();
   });
 
   test("what is taken away by another is told, but for proxies, which are missed when they are looked for", async () => {

@@ -5,7 +5,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, connect } from "../../src/api/client.ts";
 import { builtFile } from "../../src/lab/built.ts";
 import type { Running } from "../../src/lab/exec.ts";
-import { attachGuest, isAnswering, startAgent, sumCounts, wiringLines } from "../../src/lab/guarded.ts";
+import {
+  addressFields,
+  attachGuest,
+  isAnswering,
+  prefixLines,
+  startAgent,
+  sumCounts,
+  wiringLines,
+} from "../../src/lab/guarded.ts";
 import { patience } from "../../src/lab/patience.ts";
 import { addressGuest6, bridgeUnguarded, type Lab, raiseLab } from "../../src/lab/raise.ts";
 import type { LabAgent } from "../../src/lab/state.ts";
@@ -34,14 +42,12 @@ export interface GuardedLab {
 
 /** One network with every guest at the address that the topology gives it. */
 export function siteText(topology: Topology, extras: SiteExtras = {}): string {
-  const { prefix4, prefix6, gateway, guests } = topology;
+  const { guests } = topology;
   const network = [
     "kind: network",
     "name: lan0",
     "spec:",
-    `  prefix4: ${prefix4}`,
-    `  gateway4: ${gateway.address}`,
-    `  prefix6: ${prefix6}`,
+    ...prefixLines(topology),
     ...wiringLines(topology, extras.gives),
     "  addressing: { kind: managed, macScheme: ip }",
     ...(extras.groups === undefined ? ["  groups: [open]"] : []),
@@ -50,9 +56,10 @@ export function siteText(topology: Topology, extras: SiteExtras = {}): string {
       (text) => ["---", text],
     ),
   ];
-  const declared = guests.flatMap(({ box, address }) => {
+  const declared = guests.flatMap((guest) => {
+    const { box } = guest;
     const more = extras.nics?.[box];
-    const nic = `network: lan0, address4: ${address}${more === undefined ? "" : `, ${more}`}`;
+    const nic = `network: lan0, ${addressFields(topology, guest)}${more === undefined ? "" : `, ${more}`}`;
     return ["---", "kind: guest", `name: ${box}`, `spec: { nics: [{ ${nic} }] }`];
   });
   return `${[...network, ...declared].join("\n")}\n`;

@@ -4,6 +4,7 @@ import { attachGuest, startAgent } from "../../src/lab/guarded.ts";
 import { addressGuest6, type Lab, raiseLab } from "../../src/lab/raise.ts";
 import type { LabAgent } from "../../src/lab/state.ts";
 import { type GuestBox, globalOf, type HostBox, type LabOptions, llOf } from "../../src/lab/topology.ts";
+import { link4At } from "../../src/model/transport.ts";
 import { PORT_GATEWAY4, PORT_GATEWAY6 } from "../../src/model/wiring.ts";
 import { applyText, type SiteExtras, siteText } from "./guarded-lab.ts";
 
@@ -43,12 +44,34 @@ export async function addressRouted(lab: Lab, guest: GuestBox, gives: "address" 
   await lab.must(guest.box, ["ip", "-6", "-batch", "-"], { stdin: `${six.join("\n")}\n` });
 }
 
+/** By hand, as DHCP would: the right-hand end of its link, and the left-hand one as its gateway. */
+async function addressLink(lab: Lab, guest: GuestBox): Promise<void> {
+  const four = [
+    `address replace ${guest.address}/31 dev eth0`,
+    "link set eth0 up",
+    `route replace default via ${link4At(guest.address, 31).left} dev eth0`,
+  ];
+  await lab.must(guest.box, ["ip", "-4", "-batch", "-"], { stdin: `${four.join("\n")}\n` });
+  const six = [
+    "address flush dev eth0",
+    `address add ${llOf(guest)}/64 dev eth0 nodad`,
+    `address add ${globalOf(guest)}/127 dev eth0 nodad`,
+    `route replace default via ${PORT_GATEWAY6} dev eth0`,
+  ];
+  await lab.must(guest.box, ["ip", "-6", "-batch", "-"], { stdin: `${six.join("\n")}\n` });
+}
+
+/** As the lab's wiring has it. */
+export function addressGuest(lab: Lab, guest: GuestBox, gives: "address" | "prefix" = "address"): Promise<void> {
+  return lab.topology.wiring === "transport" ? addressLink(lab, guest) : addressRouted(lab, guest, gives);
+}
+
 /** Nothing is left when it fails. Both hosts are told the same site; each has the ports of its own guests. */
 export async function raiseRoutedLab(
-  options: Pick<LabOptions, "name" | "guests" | "hosts">,
+  options: Pick<LabOptions, "name" | "guests" | "hosts"> & { readonly wiring?: "routed" | "transport" },
   extras: SiteExtras = {},
 ): Promise<RoutedLab> {
-  const lab = await raiseLab({ ...options, nic: "veth", wiring: "routed" });
+  const lab = await raiseLab({ wiring: "routed", ...options, nic: "veth" });
   try {
     const agents = new Map<HostBox, LabAgent>();
     for (const { box } of lab.topology.hosts) {
@@ -64,7 +87,7 @@ export async function raiseRoutedLab(
     const guests: GuestBox[] = [];
     for (const guest of lab.topology.guests) {
       const own = { ...guest, mac: await attachGuest(lab, agentAt(guest.on), guest) };
-      await addressRouted(lab, own, extras.gives ?? "address");
+      await addressGuest(lab, own, extras.gives);
       guests.push(own);
     }
     const agent = agentAt("host");

@@ -1,4 +1,5 @@
 /** A private LAN, a host and guests in network namespaces, to try all of it. */
+import type { LabWiring } from "../../lab/topology.ts";
 import { GuardError } from "../../model/errors.ts";
 import type { Command, Input, Io, OptionSpec } from "../command.ts";
 import { formatOf, show, span, table } from "../output.ts";
@@ -19,11 +20,11 @@ async function nicOf(input: Input): Promise<"veth" | "tap"> {
   return nic;
 }
 
-async function wiringOf(input: Input): Promise<"bridged" | "routed"> {
+async function wiringOf(input: Input): Promise<LabWiring> {
   const { labWirings } = await import("../../lab/topology.ts");
   const wiring = labWirings.find((kind) => kind === input.option("wiring"));
   if (wiring === undefined)
-    throw new GuardError("USAGE", `--wiring '${input.option("wiring")}' is neither bridged nor routed`);
+    throw new GuardError("USAGE", `--wiring '${input.option("wiring")}' is not ${labWirings.join(" or ")}`);
   return wiring;
 }
 
@@ -37,7 +38,12 @@ const upCommand: Command = {
     ...nameOption,
     ...nicOption,
     guests: { type: "string", value: "N", default: "2", text: "how many guests" },
-    wiring: { type: "string", value: "KIND", default: "bridged", text: "how guests reach the LAN: bridged or routed" },
+    wiring: {
+      type: "string",
+      value: "KIND",
+      default: "bridged",
+      text: "how guests reach the LAN: bridged, routed or transport",
+    },
     "no-agent": { type: "boolean", text: "raise the boxes only" },
   },
   examples: ["vifguard lab up", "vifguard lab up --name two --guests 4", "vifguard lab up --wiring routed"],

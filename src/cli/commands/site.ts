@@ -70,12 +70,18 @@ const field = (value: unknown, name: string): unknown => (isFields(value) ? valu
 const textOf = (value: unknown): string =>
   Array.isArray(value) ? value.map(textOf).join(",") : value === undefined || value === null ? "-" : String(value);
 
+/** Of links each has its own. */
+function gatewayText({ spec }: ObjectView): string {
+  const isOfLinks = field(field(spec, "wiring"), "kind") === "transport";
+  return isOfLinks ? "left-hand" : textOf(field(spec, "gateway4"));
+}
+
 const name: Column<ObjectView> = { title: "NAME", text: (row) => row.name };
 const columns: Record<Kind, readonly Column<ObjectView>[]> = {
   network: [
     name,
     { title: "PREFIX", text: (row) => textOf(field(row.spec, "prefix4")) },
-    { title: "GATEWAY", text: (row) => textOf(field(row.spec, "gateway4")) },
+    { title: "GATEWAY", text: gatewayText },
     { title: "WIRING", text: (row) => textOf(field(field(row.spec, "wiring"), "kind")) },
     { title: "ADDRESSING", text: (row) => textOf(field(field(row.spec, "addressing"), "kind")) },
     { title: "GUESTS", right: true, text: (row) => textOf(field(row.status, "guests")) },
