@@ -9,7 +9,9 @@ out=prebuilds/linux-$machine-$libc/vifguard.node
 if [ -f "$out" ] && [ ! native/vifguard.c -nt "$out" ]; then exit 0; fi
 command -v cc >/dev/null || { echo "native/build.sh: no C compiler: install gcc and libc6-dev" >&2; exit 1; }
 headers=node_modules/node-api-headers/include
-[ -d "$headers" ] || { echo "native/build.sh: $headers is missing: run 'npm install'" >&2; exit 1; }
+# Where vifguard is installed without its tools, Node's own do, if they are there.
+[ -d "$headers" ] || headers=$(node -p 'require("node:path").resolve(process.execPath, "../../include/node")')
+[ -e "$headers/node_api.h" ] || { echo "native/build.sh: node_api.h is missing: run 'npm install', or install Node's headers" >&2; exit 1; }
 mkdir -p "$(dirname "$out")"
 # Written beside and renamed, so that two builds at once never leave half a file.
 cc -O2 -Wall -Wextra -Werror -fPIC -shared -I "$headers" native/vifguard.c -o "$out.$$"

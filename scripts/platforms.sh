@@ -1,10 +1,13 @@
 # Sourced by ./selftest-platforms, behind prepare.sh and kernels.sh: the real programs of each platform, and a guest for them to boot.
 
-platform_names="podman qemu lxc libvirt xen"
+platform_names="deb npm nspawn podman qemu lxc libvirt xen"
 
 # What is looked for, and the Debian package that brings it. Only here: ./selftest needs none of it.
 tools_of() {
   case $1 in
+    deb) echo "/lib/systemd/systemd:systemd man:man-db" ;;
+    npm) ;;
+    nspawn) echo "/lib/systemd/systemd:systemd systemd-nspawn:systemd-container dbus-daemon:dbus" ;;
     podman) echo "podman:podman crun:crun /usr/lib/cni/bridge:containernetworking-plugins" ;;
     qemu) echo "$vm_tools" ;;
     lxc) echo "lxc-start:lxc" ;;

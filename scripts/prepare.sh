@@ -24,10 +24,11 @@ tools="nft:nftables ip:iproute2 dhclient:isc-dhcp-client udhcpc:udhcpc dhcpcd:dh
 ping:iputils-ping systemd-networkd:systemd ethtool:ethtool conntrack:conntrack socat:socat gcc:gcc
 arpspoof:dsniff yersinia:yersinia atk6-parasite6:thc-ipv6 hping3:hping3 nping:nmap keepalived:keepalived iperf3:iperf3
 dhcpd:isc-dhcp-server kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server dnsmasq:dnsmasq-base
+bird:bird2 vtysh:frr
 qemu-system-x86_64:qemu-system-x86 depmod:kmod cpio:cpio ipconfig:klibc-utils etcd:etcd-server etcdctl:etcd-client openssl:openssl"
 
-# Servers among them: they are run by tests, in network namespaces, and must not serve this machine's own networks, now or after the next boot.
-daemons="isc-dhcp-server kea-dhcp4-server kea-dhcp6-server etcd"
+# Servers among them, PACKAGE or PACKAGE:SERVICE: they are run by tests, in network namespaces, and must not serve this machine's own networks, now or after the next boot.
+daemons="isc-dhcp-server kea-dhcp4-server kea-dhcp6-server etcd-server:etcd bird2:bird frr"
 
 missing_packages() {
   for pair in $tools; do
@@ -51,7 +52,7 @@ disable_daemons() {
   command -v systemctl >/dev/null || return 0
   local daemon
   for daemon in $daemons; do
-    case " $1 " in *" $daemon "*) systemctl --quiet disable "$daemon" 2>/dev/null || true ;; esac
+    case " $1 " in *" ${daemon%%:*} "*) systemctl --quiet disable "${daemon##*:}" 2>/dev/null || true ;; esac
   done
 }
 

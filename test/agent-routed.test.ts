@@ -78,6 +78,7 @@ async function createHost(text = site()) {
   return {
     links,
     routes,
+    store,
     sysctls,
     uplink,
     add,
@@ -88,6 +89,7 @@ async function createHost(text = site()) {
       await agent.settled();
     },
     status: () => agent.operations.status(),
+    guestRoutes: () => agent.operations.routes(),
     settled: () => agent.settled(),
     restart: async () => {
       await agent.stop();
@@ -346,4 +348,37 @@ test("a network that changes its wiring takes its ports along, and leaves nothin
   await host.settled();
   expect(host.port("vif1.0")).toMatchObject({ up: true, master: 0, mac: HOST_PORT_MAC });
   expect([host.held().length, host.value("eth0", "forwarding4"), host.elements("routed")]).toEqual([4, 1, 1]);
+});
+
+test("routers are told by which address of the uplink a guest is reached: what the kernel holds, and who is attached nowhere", async () => {
+  const more = "  prefix6: 2001:db8:1::/64\n";
+  const host = await createHost(site(more, ', addresses: [192.0.2.16/28, "2001:db8:2::/64"]'));
+  const octets = (text: string): Uint8Array => Uint8Array.from(text.split("."), Number);
+  for (const address of ["192.0.2.1", "10.0.0.3"]) host.links.addAddress(host.uplink, octets(address));
+  const told = async (): Promise<readonly string[]> =>
+    (await host.guestRoutes()).map(({ prefix, guest, port, via, host: at }) =>
+      [prefix, guest, at, port, via].join(" "),
+    );
+  const unattached = ["10.0.0.11/32 web2   ", "2001:db8:1:0:fc00:aff:fe00:b/128 web2   "];
+  const ours = ["10.0.0.10/32", "2001:db8:1:0:fc00:aff:fe00:a/128", "192.0.2.16/28", "2001:db8:2::/64"];
+  expect(await told()).toEqual([...ours.map((prefix) => `${prefix} web1   `), ...unattached]);
+  host.add("vif1.0");
+  await host.attach("vif1.0", "web1");
+  expect(await told()).toEqual([
+    "10.0.0.10/32 web1 h1 vif1.0 10.0.0.3",
+    "2001:db8:1:0:fc00:aff:fe00:a/128 web1 h1 vif1.0 ",
+    "192.0.2.16/28 web1 h1 vif1.0 10.0.0.3",
+    "2001:db8:2::/64 web1 h1 vif1.0 ",
+    ...unattached,
+  ]);
+  host.links.addAddress(host.uplink, Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3));
+  expect(await told()).toContain("2001:db8:2::/64 web1 h1 vif1.0 2001:db8:1::3");
+  await host.detach("vif1.0");
+  expect((await told())[0]).toBe("10.0.0.10/32 web1   ");
+  const value = { port: "vif7.0", ifindex: 7, epoch: "other/1", guest: "web1", nic: 0, since: 1 };
+  await host.store.commit({ expect: [], writes: [{ op: "put", key: "attachment/h2/vif7.0", value }] });
+  await host.settled();
+  expect((await told())[0], "at another host, whose address that one knows").toBe("10.0.0.10/32 web1 h2  ");
+  await host.apply(site().replace("kind: routed, uplink: eth0", "kind: bridged, bridge: br0"));
+  expect(await told()).toEqual([]);
 });

@@ -21,10 +21,12 @@ const pages = [
   "CHANGELOG.md",
   "docs/operate.md",
   "docs/exports.md",
+  "docs/install.md",
   "docs/policy.md",
   "docs/wirings.md",
+  "docs/announcing.md",
   "docs/decisions.md",
-  ...["cni", "libvirt", "lxc", "qemu", "xen"].map((name) => `docs/platforms/${name}.md`),
+  ...["cni", "libvirt", "lxc", "nspawn", "qemu", "xen"].map((name) => `docs/platforms/${name}.md`),
 ];
 
 describe("reference pages", () => {

@@ -14,6 +14,8 @@ export interface Mirror {
   readonly guests: ReadonlyMap<ObjectName, Guest>;
   /** Of this host. */
   readonly attachments: ReadonlyMap<InterfaceName, Attachment>;
+  /** Of other hosts, by key. */
+  readonly elsewhere: ReadonlyMap<Key, Attachment>;
   /** By `network/address`. */
   readonly leases: ReadonlyMap<string, DhcpLease>;
   readonly revision: Revision;
@@ -206,6 +208,7 @@ export async function startMirror(
     groups: maps.groups,
     guests: maps.guests,
     attachments: maps.attachments,
+    elsewhere: maps.elsewhere,
     leases: maps.leases,
     get revision() {
       return revision;

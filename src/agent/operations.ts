@@ -24,6 +24,7 @@ import { planRemove, planSite } from "../plan/site.ts";
 import { attach, detach, viewOf } from "./attach.ts";
 import type { Core } from "./core.ts";
 import { explain } from "./explain.ts";
+import { guestRoutes } from "./guest-routes.ts";
 import { tellExceptions, unboundPorts } from "./ports.ts";
 
 type Filter = { readonly guest?: string; readonly port?: string };
@@ -43,6 +44,7 @@ export function createOperations(core: Core): Operations {
     leases: async ({ network }) =>
       leaseViews(core).filter((lease) => network === undefined || lease.network === network),
     releaseLease: (network, address) => serial(() => releaseLease(core, network, address)),
+    routes: async () => guestRoutes(core),
     explain: async (question) => explain(core, question),
     explainFlow: async (question) => explainFlow(core.members(), question),
     policyMatrix: async (filter) => policyMatrix(core.members(), filter),

@@ -31,6 +31,7 @@ import { currentEpoch } from "./epoch.ts";
 import { startListeners } from "./listeners.ts";
 import { openStore } from "./open-store.ts";
 import type { AgentOptions } from "./options.ts";
+import { tellReady } from "./ready.ts";
 import { orShut } from "./unsupported.ts";
 
 /** Everything is read back this often though nothing was heard: what no event tells (forwarding entries) is found by it. */
@@ -140,6 +141,8 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   });
   const server = await startListeners(options, { operations: agent.operations, version, log, host });
   log.info({ socket: options.socket }, "ready");
+  const untold = tellReady();
+  if (untold !== undefined) log.warn({ why: untold }, "systemd could not be told");
   await new Promise<void>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
   });

@@ -13,6 +13,7 @@ import type {
   ObjectView,
   Operations,
   PortView,
+  RouteView,
   StatusView,
 } from "../model/operations.ts";
 import type { Kind } from "../model/resources.ts";
@@ -174,6 +175,7 @@ export function connect(place: AgentPlace): Client {
     drops: (query) => ask<readonly DropCount[]>("drops", { query }),
     followDrops: follow,
     leases: (query) => ask<readonly LeaseView[]>("leases", { query }),
+    routes: () => ask<readonly RouteView[]>("routes"),
     explain: (body) => ask<ExplainAnswer>("explain", { body }),
     explainFlow: (body) => ask<FlowAnswer>("explainFlow", { body }),
     policyMatrix: (query) => ask<MatrixView>("policyMatrix", { query }),

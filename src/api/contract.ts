@@ -101,6 +101,15 @@ const lease = z.object({
   expiresAt: time,
   hostname: z.string().optional(),
 });
+const routeView = z.object({
+  prefix: z.string().describe("with its length"),
+  network: z.string(),
+  guest: z.string(),
+  nic: z.number(),
+  host: z.string().optional().describe("where the guest is attached"),
+  port: z.string().optional().describe("of this host: the kernel has the route"),
+  via: z.string().optional().describe("this host's address towards the LAN"),
+});
 const explanation = z.object({
   verdict: z.enum(["pass", "answered", "drop"]),
   sentence: z.string(),
@@ -217,6 +226,7 @@ export const contract = {
     reply: lease,
     example: { params: { network: "lan0", address: "203.0.113.10" } },
   },
+  routes: { ...nothing, reply: z.array(routeView), example: {} },
   explain: {
     ...nothing,
     body: z.strictObject({

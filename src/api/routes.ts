@@ -105,6 +105,13 @@ export const routes = {
     summary: "End a lease; the address stays the guest's",
     errors: ["NOT_FOUND", "STORE_UNAVAILABLE"],
   },
+  routes: {
+    method: "GET",
+    path: "/v1/routes",
+    permission: "read",
+    summary: "Where the guests of routed networks are: what the LAN's routers should know",
+    errors: ["KERNEL_REFUSED"],
+  },
   explain: {
     method: "POST",
     path: "/v1/explain",

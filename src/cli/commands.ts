@@ -14,7 +14,9 @@ import { labCommands } from "./commands/lab.ts";
 import { leaseListCommand, leaseReleaseCommand } from "./commands/lease.ts";
 import { policyMatrixCommand } from "./commands/policy.ts";
 import { attachCommand, detachCommand, statusCommand } from "./commands/ports.ts";
+import { exportRoutesCommand } from "./commands/routes.ts";
 import { applyCommand, deleteCommand, describeCommand, getCommand, planCommand } from "./commands/site.ts";
+import { exportBirdCommand, exportFrrCommand } from "./commands/speaker.ts";
 import { tapCommands } from "./commands/tap.ts";
 import { tokenCommands } from "./commands/token.ts";
 
@@ -36,6 +38,9 @@ export const commands: readonly Command[] = [
   exportKeaCommand,
   exportDnsmasqCommand,
   exportCmdlineCommand,
+  exportRoutesCommand,
+  exportBirdCommand,
+  exportFrrCommand,
   ...importCommands,
   ...tapCommands,
   ...hookCommands,

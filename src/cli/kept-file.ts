@@ -10,19 +10,24 @@ import { clean } from "./output.ts";
 /** A server's account must read it; one that is there keeps its own. */
 const MODE = 0o644;
 
-/** Readers see the old text or the new one, also after a crash. Answers whether it changed. */
-export async function replaceFile(path: string, text: string): Promise<boolean> {
+/**
+ * Readers see the old text or the new one, also after a crash. Answers whether it changed.
+ * @param fresh mode of a file that is new
+ */
+export async function replaceFile(path: string, text: string, fresh = MODE): Promise<boolean> {
   const target = await realpath(path).catch(() => path);
   if ((await readFile(target, "utf8").catch(() => undefined)) === text) return false;
-  const mode = await stat(target).then(
-    (held) => held.mode & 0o7777,
-    () => MODE,
-  );
+  const held = await stat(target).catch(() => undefined);
+  const mode = held === undefined ? fresh : held.mode & 0o7777;
   const draft = join(dirname(target), `.${process.pid}-${performance.now().toString(36)}.vifguard`);
   try {
     const file = await open(draft, "wx", mode);
     try {
       await file.writeFile(text);
+      const own = await file.stat();
+      // Before the mode, of which a change of owner takes bits away. Who may not give a file away keeps it.
+      if (held !== undefined && (held.uid !== own.uid || held.gid !== own.gid))
+        await file.chown(held.uid, held.gid).catch(() => undefined);
       await file.chmod(mode);
       await file.sync();
     } finally {
@@ -43,6 +48,8 @@ export interface Watch {
   /** Program and arguments; none: nobody is told. */
   readonly reload: readonly string[];
   readonly intervalMs: number;
+  /** Of a file that is new. */
+  readonly mode?: number;
 }
 
 /** A server that reads 50 000 reservations takes its time. */
@@ -62,7 +69,7 @@ async function tell({ reload, path }: Watch, io: Io): Promise<boolean> {
 
 async function step(watch: Watch, io: Io, untold: boolean): Promise<boolean> {
   const text = await watch.next();
-  const isNew = text !== undefined && (await replaceFile(watch.path, text));
+  const isNew = text !== undefined && (await replaceFile(watch.path, text, watch.mode));
   if (isNew) io.err(`${clean(watch.path)}: written\n`);
   return isNew || untold ? !(await tell(watch, io)) : false;
 }

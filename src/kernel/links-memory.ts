@@ -27,6 +27,7 @@ export function memoryLinks(): MemoryLinks {
   const links = new Map<number, Link>();
   const fdb = new Map<string, FdbEntry>();
   const addresses = new Map<string, number>();
+  const octets = new Map<string, Uint8Array>();
   const isLinkLocal = (address: Uint8Array): boolean => address[0] === 0xfe && address.length === 16;
   const watchers = new Set<(event: LinkEvent) => void>();
   let next = 1;
@@ -85,7 +86,15 @@ export function memoryLinks(): MemoryLinks {
       const holder = addresses.get(address.join("."));
       return isLinkLocal(address) ? holder === ifindex : holder !== undefined;
     },
-    addAddress: (ifindex, address) => void addresses.set(address.join("."), ifindex),
+    addAddress: (ifindex, address) => {
+      addresses.set(address.join("."), ifindex);
+      octets.set(address.join("."), address);
+    },
+    addresses: (ifindex) =>
+      [...addresses].flatMap(([text, holder]) => {
+        const address = octets.get(text);
+        return holder === ifindex && address !== undefined && !isLinkLocal(address) ? [address] : [];
+      }),
     watch: (event) => {
       watchers.add(event);
       return {
@@ -117,6 +126,7 @@ export function memoryLinks(): MemoryLinks {
     remove: (ifindex) => {
       const link = links.get(ifindex);
       links.delete(ifindex);
+      for (const [text, holder] of addresses) if (holder === ifindex) addresses.delete(text);
       forgetFdb(ifindex);
       if (link !== undefined) tell({ kind: "removed", ifindex, name: link.name });
     },

@@ -26,6 +26,7 @@ const RTM = {
   DELNEIGH: 29,
   GETNEIGH: 30,
   GETROUTE: 26,
+  GETADDR: 22,
 } as const;
 const RTNLGRP_LINK = 1;
 const AF_BRIDGE = 7;
@@ -41,6 +42,9 @@ const NTF_MASTER = 0x04;
 const NTF_STICKY = 0x40;
 const AF = { INET: 2, INET6: 10 } as const;
 const RTA = { DST: 1, OIF: 4 } as const;
+const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
+/** linux/if_addr.h: temporary (of IPv4: second in its subnet), deprecated, tentative. */
+const IFA_F = { TEMPORARY: 0x01, DEPRECATED: 0x20, TENTATIVE: 0x40 } as const;
 /** linux/rtnetlink.h: local, broadcast, anycast. */
 const OWN_ROUTES: readonly number[] = [2, 3, 4];
 /** Where rtm_type stands in struct rtmsg. */
@@ -194,6 +198,25 @@ export function openLinks(options: LinksOptions = {}): Links {
     return message !== undefined && OWN_ROUTES.includes(message.body[ROUTE_TYPE] ?? 0);
   }
 
+  function addressesOf(family: number, ifindex: number): readonly Uint8Array[] {
+    const { refusal, messages: found } = socket.dump((w, sequence) => {
+      // Under strict checking the index filters.
+      const header = new Uint8Array(8);
+      header[0] = family;
+      new DataView(header.buffer).setUint32(4, ifindex, true);
+      w.begin(RTM.GETADDR, NLM_F.REQUEST | NLM_F.DUMP, sequence, header).finish();
+    });
+    // Of an interface that is gone nothing is known.
+    if (refusal !== undefined && refusal.errno !== ERRNO.ENODEV) throw refused(refusal, "reading addresses");
+    const unfit = IFA_F.DEPRECATED | IFA_F.TENTATIVE | (family === AF.INET6 ? IFA_F.TEMPORARY : 0);
+    return found.flatMap(({ body }) => {
+      const fields = attributeMap(body.subarray(8));
+      const address = fields.get(IFA.LOCAL) ?? fields.get(IFA.ADDRESS);
+      const isFit = ((readU32(fields.get(IFA.FLAGS)) ?? 0) & unfit) === 0;
+      return address !== undefined && isFit && !isLinkLocal(address) ? [address.slice()] : [];
+    });
+  }
+
   /** Bridges tell of their ports in messages of their own; the interface itself is then read again, whole. */
   function eventOf(message: Message): LinkEvent | undefined {
     const ofBridge = message.body[0] === AF_BRIDGE;
@@ -267,6 +290,7 @@ export function openLinks(options: LinksOptions = {}): Links {
         ERRNO.ENOENT,
       ),
     isOwnAddress,
+    addresses: (ifindex) => [AF.INET, AF.INET6].flatMap((family) => addressesOf(family, ifindex)),
     watch,
     close: () => socket.close(),
   };

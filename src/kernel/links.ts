@@ -72,6 +72,8 @@ export interface Links {
    * routing tables now, as `fib daddr type` of nf_tables has it. Link-local addresses are those of that interface.
    */
   isOwnAddress(address: Uint8Array, ifindex: number): boolean;
+  /** Addresses of the interface, of both families, by which others may know it: without those of the link alone, those not yet or no longer used, and temporary ones. */
+  addresses(ifindex: number): readonly Uint8Array[];
   watch(event: (event: LinkEvent) => void): { close(): void };
   close(): void;
 }

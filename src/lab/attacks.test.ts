@@ -39,6 +39,7 @@ const lines: readonly Reason[] = [
   "dest-mac",
   "host",
   "tunnel",
+  "routing",
 ];
 
 describe("the table", () => {

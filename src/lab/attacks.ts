@@ -8,6 +8,7 @@ import { ip4Attacks } from "./attacks-ip4.ts";
 import { ip6Attacks } from "./attacks-ip6.ts";
 import { macAttacks } from "./attacks-mac.ts";
 import { ndAttacks } from "./attacks-nd.ts";
+import { routingAttacks } from "./attacks-routing.ts";
 
 export const attacks: readonly Attack[] = [
   ...ethernetAttacks,
@@ -17,6 +18,7 @@ export const attacks: readonly Attack[] = [
   ...ip6Attacks,
   ...ndAttacks,
   ...macAttacks,
+  ...routingAttacks,
 ];
 
 /** The ten that the demonstration shows: one of every kind an operator asks for. */

@@ -118,6 +118,21 @@ export interface LeaseView {
   readonly hostname?: string;
 }
 
+/** To addresses of a guest of a routed network, as the routers of the LAN should have it. */
+export interface RouteView {
+  /** With its length: `203.0.113.10/32`. */
+  readonly prefix: string;
+  readonly network: string;
+  readonly guest: string;
+  readonly nic: number;
+  /** Where the guest is attached, if anywhere. */
+  readonly host?: string;
+  /** Of this host: the kernel has the route, to this port. */
+  readonly port?: string;
+  /** This host's address towards the LAN, in the family of the prefix. */
+  readonly via?: string;
+}
+
 /** A question about frames at one port: as a phrase, or byte by byte. */
 export interface ExplainQuestion {
   /** A port, or `guest` or `guest/nic`. */
@@ -233,6 +248,8 @@ export interface Operations {
   ): AsyncIterable<DropEvent>;
   leases(filter: { readonly network?: string }): Promise<readonly LeaseView[]>;
   releaseLease(network: string, address: string): Promise<LeaseView>;
+  /** Of every guest of a routed network, attached or not. */
+  routes(): Promise<readonly RouteView[]>;
   /** Judged by the rules, with what the kernel holds now; nothing is sent. */
   explain(question: ExplainQuestion): Promise<ExplainAnswer>;
   explainFlow(question: FlowQuestion): Promise<FlowAnswer>;

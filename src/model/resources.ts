@@ -129,6 +129,7 @@ export const uncheckable = [
   "dest-mac",
   "host",
   "tunnel",
+  "routing",
   "rate-arp",
   "rate-nd",
   "rate-dhcp",

@@ -2,6 +2,7 @@
 import { type Ipv4Address, parseIpv4 } from "./ipv4.ts";
 import { type Ipv6Address, parseIpv6 } from "./ipv6.ts";
 import { type MacAddress, macFromBytes } from "./mac.ts";
+import type { InterfaceName } from "./names.ts";
 import { unreachable } from "./never.ts";
 import type { Wiring } from "./resources.ts";
 
@@ -40,6 +41,19 @@ export function wiringText(wiring: Wiring): string {
       return `routed by uplink ${wiring.uplink}`;
     case "transport":
       return `in links of /${wiring.link4} by uplink ${wiring.uplink}`;
+    default:
+      return unreachable(wiring);
+  }
+}
+
+/** Where the LAN is to send packets to a host for addresses that are not the host's own; undefined where guests answer for themselves. */
+export function announcingUplink(wiring: Wiring): InterfaceName | undefined {
+  switch (wiring.kind) {
+    case "bridged":
+      return undefined;
+    case "routed":
+    case "transport":
+      return wiring.uplink;
     default:
       return unreachable(wiring);
   }

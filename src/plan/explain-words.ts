@@ -267,6 +267,7 @@ export const reasonSentences: Readonly<Record<Reason, Sentence>> = {
   "dest-mac": destMac,
   host: hostService,
   tunnel: (told) => `a tunnel (${told.read("transport")}) to ${destination(told)}, which is the host itself`,
+  routing: (told) => `${told.read("transport")} tells ${destination(told)} of routes, which is not a guest's to say`,
   "rate-arp": generic("rate-arp"),
   "rate-nd": generic("rate-nd"),
   "rate-dhcp": generic("rate-dhcp"),

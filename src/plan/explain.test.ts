@@ -89,6 +89,11 @@ describe("what the guest sends", () => {
       "udp own > 224.0.0.5:7",
       "dropped: multicast – lan0 does not allow 224.0.0.5 (allowed groups: 224.0.0.18, 224.0.0.251)",
     ],
+    ["udp own > gateway:520", "dropped: routing – udp tells 10.0.0.1 of routes, which is not a guest's to say"],
+    [
+      "ip own > gateway proto 89",
+      "dropped: routing – protocol 89 tells 10.0.0.1 of routes, which is not a guest's to say",
+    ],
     ["udp own > broadcast:7", "dropped: broadcast – only ARP and DHCP requests may go to everybody"],
     [
       "dhcp discover for gateway",

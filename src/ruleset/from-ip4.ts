@@ -9,8 +9,11 @@ import {
   MULTICAST4,
   NOT_FRAGMENT,
   PROTOCOL,
+  ROUTING_PORTS,
+  ROUTING_PROTOCOLS,
   refuseFrom,
   UDP_HEADER,
+  UNICAST4,
   withinShare,
 } from "./parts.ts";
 
@@ -84,7 +87,14 @@ export const fromIp4: readonly Chain[] = [
       when([], goTo("from_dest4")),
     ],
   },
-  { name: "from_ip4_transport", rules: [when([], byProtocol), when([], goTo("from_dest4"))] },
+  {
+    name: "from_ip4_transport",
+    rules: [
+      when([], byProtocol),
+      refuseFrom("routing", UNICAST4, oneOf("ip4Protocol", ...ROUTING_PROTOCOLS)),
+      when([], goTo("from_dest4")),
+    ],
+  },
   {
     name: "from_igmp",
     rules: [
@@ -114,6 +124,7 @@ export const fromIp4: readonly Chain[] = [
   {
     name: "from_udp4_whole",
     rules: [
+      refuseFrom("routing", UNICAST4, ROUTING_PORTS),
       // Behind a short packet stand the padding octets of the frame, which nft reads as if they belonged to it.
       when([atLeast("ip4Length", IPV4_HEADER + UDP_HEADER), atLeast("udpLength", UDP_HEADER)], goTo("from_dest4")),
       refuseFrom("ip4-shape"),

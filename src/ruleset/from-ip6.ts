@@ -7,8 +7,11 @@ import {
   ICMP6_ORDINARY,
   MULTICAST6,
   PROTOCOL,
+  ROUTING_PORTS,
+  ROUTING_PROTOCOLS,
   refuseFrom,
   UDP_HEADER,
+  UNICAST6,
   UNWALKED,
 } from "./parts.ts";
 
@@ -51,6 +54,7 @@ export const fromIp6: readonly Chain[] = [
     name: "from_ip6_other",
     rules: [
       when([oneOf("ip6Next", ...Object.values(EXTENSION), ...UNWALKED)], goTo("from_ext6")),
+      refuseFrom("routing", UNICAST6, oneOf("ip6Next", ...ROUTING_PROTOCOLS)),
       when([atLeast("transport", 0), BEHIND_HEADERS], goTo("from_dest6")),
       when([], goTo("from_ext6_bad")),
     ],
@@ -81,6 +85,7 @@ export const fromIp6: readonly Chain[] = [
       when([oneOf("transport", PROTOCOL.icmp6, ...Object.values(EXTENSION), ...UNWALKED)], goTo("from_ext6_bad")),
       when([is("transport", PROTOCOL.tcp)], goTo("from_tcp6")),
       when([is("transport", PROTOCOL.udp)], goTo("from_udp6")),
+      refuseFrom("routing", UNICAST6, oneOf("transport", ...ROUTING_PROTOCOLS)),
       when([atLeast("transport", 0), BEHIND_HEADERS], goTo("from_dest6")),
       when([], goTo("from_ext6_bad")),
     ],
@@ -118,6 +123,7 @@ export const fromIp6: readonly Chain[] = [
   {
     name: "from_udp6_whole",
     rules: [
+      refuseFrom("routing", UNICAST6, ROUTING_PORTS),
       when([atLeast("ip6Length", UDP_HEADER), atLeast("udpLength", UDP_HEADER)], goTo("from_dest6")),
       refuseFrom("ip6-shape"),
       when([], goTo("from_dest6")),

@@ -51,7 +51,19 @@ export const ETHERNET_HEADER = 14;
 export const IPV4_HEADER = 20;
 export const UDP_HEADER = 8;
 export const ETHER_TYPE = { ip4: 0x0800, arp: 0x0806, ip6: 0x86dd } as const;
-export const PROTOCOL = { icmp: 1, igmp: 2, ipip: 4, tcp: 6, udp: 17, ip6: 41, gre: 47, icmp6: 58, vrrp: 112 } as const;
+export const PROTOCOL = {
+  icmp: 1,
+  igmp: 2,
+  ipip: 4,
+  tcp: 6,
+  udp: 17,
+  ip6: 41,
+  gre: 47,
+  icmp6: 58,
+  eigrp: 88,
+  ospf: 89,
+  vrrp: 112,
+} as const;
 /** Extension headers (RFC 8200 section 4, and the registry of IPv6 extension headers). The kernel walks the first five. */
 export const EXTENSION = { hopByHop: 0, routing: 43, fragment: 44, authentication: 51, none: 59, options: 60 } as const;
 /** Mobility, HIP and Shim6: extension headers by the registry which the kernel does not walk, so what stands behind them is not known. */
@@ -169,3 +181,9 @@ export const TLLA = is("ndOption", 0x0201);
 export const NONCE = is("ndOption", 0x0e01);
 /** Errors and echo; all else of ICMPv6 is link-local business with rules of its own. */
 export const ICMP6_ORDINARY = oneOf("icmpType", 1, 2, 3, 4, 128, 129);
+/**
+ * Who is heard speaking of routes may be believed, and routers believe whoever is on their link: RIP (RFC 2453), RIPng (RFC 2080), Babel (RFC 8966), also to a
+ * single address. To groups they are the business of the network's `multicast`; BGP and BFD have sessions, which the other side must want.
+ */
+export const ROUTING_PORTS = oneOf("udpDestination", 520, 521, 6696);
+export const ROUTING_PROTOCOLS = [PROTOCOL.eigrp, PROTOCOL.ospf] as const;

@@ -83,6 +83,7 @@ function handlersOf(operations: Operations, version: string): Handlers {
     followDrops: ({ query, signal }) => operations.followDrops(given(query), signal),
     leases: ({ query }) => operations.leases(given(query)),
     releaseLease: ({ params }) => operations.releaseLease(params.network, params.address),
+    routes: () => operations.routes(),
     explain: ({ body: { target, direction, phrase, frames } }) =>
       operations.explain({ target, direction, ...given({ phrase, frames }) }),
     explainFlow: ({ body }) => operations.explainFlow(body),

@@ -91,6 +91,21 @@ describe.each([
     world.remove("br8");
   });
 
+  test("an interface's addresses are those by which others may know it", () => {
+    const world = open();
+    world.add("br7", "bridge");
+    world.add("br8", "bridge");
+    const { ifindex } = get(world, "br7");
+    expect(world.links.addresses(ifindex)).toEqual([]);
+    const known = ["198.51.100.7", "2001:db8:9::7"];
+    for (const address of [...known, "fe80::7"]) world.addAddress("br7", address);
+    world.addAddress("br8", "198.51.100.8");
+    expect(world.links.addresses(ifindex).map((octets) => [...octets])).toEqual(known.map((one) => [...bytesOf(one)]));
+    world.remove("br7");
+    world.remove("br8");
+    expect(world.links.addresses(ifindex)).toEqual([]);
+  });
+
   test("an interface is found by name and by index, and not when it is gone", () => {
     const world = open();
     world.add("vif1.0");

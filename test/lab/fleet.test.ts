@@ -1,8 +1,13 @@
 /** Two hosts with one store: what is decided at one holds at the other, addresses are given once, and hosts go on alone while the store is away and come back to it. */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { execPath } from "node:process";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { builtFile } from "../../src/lab/built.ts";
 import { getLease } from "../../src/lab/dhcp-client.ts";
 import { patience } from "../../src/lab/patience.ts";
 import { GuardError } from "../../src/model/errors.ts";
+import { makePki } from "../support/etcd.ts";
 import { type EtcdHost, type EtcdLab, raiseEtcdLab } from "../support/etcd-lab.ts";
 import { addressByHand, applyText, eventually, guestAt, pings, siteText } from "../support/guarded-lab.ts";
 
@@ -32,6 +37,11 @@ async function codeOf(act: () => Promise<unknown>): Promise<string> {
     throw error;
   }
   return "no error";
+}
+
+/** The host's address on the LAN. */
+function addressOf({ box }: EtcdHost): string {
+  return fleet.lab.topology.hosts.find((host) => host.box === box)?.address ?? "";
 }
 
 const conditions = async ({ client }: EtcdHost): Promise<readonly string[]> =>
@@ -79,6 +89,35 @@ test("two hosts that give addresses at once never give one twice, and neither ha
     expect(new Set(all).size).toBe(60);
   }
   for (const name of [...names("h0"), ...names("h1")]) await here.client.remove("guest", name);
+});
+
+test("any host's command line asks an agent over TLS with a token, and acts on the whole fleet", async () => {
+  const { lab } = fleet;
+  const pki = makePki([addressOf(there)]);
+  const [tokens, token] = [join(lab.directory, "tokens"), join(lab.directory, "alice.token")];
+  const cli = (box: string, ...words: string[]) => lab.exec(box, [execPath, builtFile("main.js"), ...words]);
+  try {
+    const made = await cli(there.box, "token", "create", "alice", "--role", "operator", "--tokens", tokens);
+    await writeFile(token, made.stdout, { mode: 0o600 });
+    await fleet.killAgent(there.box);
+    const tls = ["--tls-cert", pki.server.cert, "--tls-key", pki.server.key, "--tokens", tokens];
+    await fleet.startAgent(there.box, ["--listen", `${addressOf(there)}:7443`, ...tls]);
+    const far = ["--server", `https://${addressOf(there)}:7443`, "--ca", pki.client.ca, "--token-file", token];
+    expect((await cli("gw", "status", "-o", "json", ...far)).stdout).toContain(`"host": "${there.box}"`);
+    const site = join(lab.directory, "far.yaml");
+    await writeFile(site, more(["far"]));
+    expect((await cli("gw", "apply", "-f", site, ...far)).status).toBe(0);
+    await expect.poll(async () => (await here.client.list("guest")).map(({ name }) => name)).toContain("far");
+    expect(await readFile(join(there.agent.stateDirectory, "audit.jsonl"), "utf8")).toMatch(
+      /"who":"alice","from":"203\.0\.113\.1","what":"apply".*guest far: /,
+    );
+    expect((await cli(there.box, "token", "revoke", "alice", "--tokens", tokens)).status).toBe(0);
+    const refused = await cli("gw", "delete", "guest", "far", ...far);
+    expect([refused.status, refused.stderr]).toEqual([4, expect.stringContaining("UNAUTHENTICATED")]);
+    await here.client.remove("guest", "far");
+  } finally {
+    pki.remove();
+  }
 });
 
 test("a host that was cut off until the store forgot what it missed reads everything again", async () => {

@@ -94,7 +94,7 @@ cat /var/log/libvirt/g1.console`);
   expect(await linkNames(platform.lab, "host")).not.toContain("vnet0");
 });
 
-test("libvirtd restarts, while no agent can be asked: the domain runs on and is reached; a NIC that is plugged in is shut until it is told of", async () => {
+test("libvirtd restarts, while no agent can be asked: the domain runs on and is reached; a NIC that is plugged in is shut until the watch tells of it", async () => {
   const { lab, client } = platform;
   const neighbour = `ip netns exec ${lab.netns("neighbour")} ping -c 2 -W 1`;
   const plug = `<interface type='bridge'><mac address='${two.mac}'/><source bridge='br0'/><model type='virtio'/></interface>`;
@@ -108,11 +108,19 @@ ${neighbour} ${one.address} >/dev/null; echo "after $?"
 cp /run/libvirt/kept /etc/default/vifguard
 echo "${plug}" >/run/libvirt/nic.xml; virsh attach-device g1 /run/libvirt/nic.xml
 $VIFGUARD status | grep -q '^unbound: .*vnet1' && echo plugged in and shut
-virsh dumpxml g1 | ${hookFile("libvirt-hook")} g1 reconnect begin -
-$VIFGUARD status | grep -o '^vnet[01] *applied *guest[12]'
+# What was plugged in before it watched, and then what is plugged in while it does.
+${hookFile("libvirt-watch")} & watch=$!
+applied() { for try in $(seq 50); do $VIFGUARD status | grep -o "^$1 *applied *guest[12]" && break; sleep 0.1; done; }
+applied vnet0; applied vnet1
 virsh detach-device g1 /run/libvirt/nic.xml
 for try in $(seq 50); do $VIFGUARD status | grep -q '^vnet1' || break; sleep 0.1; done
-virsh destroy g1`);
+virsh attach-interface g1 bridge br0 --mac ${two.mac} --model virtio
+applied vnet2
+virsh detach-interface g1 bridge --mac ${two.mac}
+virsh destroy g1
+stop
+for try in $(seq 50); do kill -0 $watch 2>/dev/null || { echo "watch ended"; break; }; sleep 0.1; done
+kill $watch 2>/dev/null`);
   const said = [
     "before 0",
     "running",
@@ -120,10 +128,12 @@ virsh destroy g1`);
     "plugged in and shut",
     "vnet0  applied  guest1",
     "vnet1  applied  guest2",
+    "vnet2  applied  guest2",
+    "watch ended",
   ];
   for (const line of said) expect(done.stdout, `${done.stdout}\n${done.stderr}`).toContain(line);
   expect(await eventually(isQuiet)).toBe(true);
-  expect(await client.detach("vnet1")).toEqual({ detached: false });
+  expect(await client.detach("vnet2")).toEqual({ detached: false });
 });
 
 test.each([

@@ -107,6 +107,22 @@ test("behind the plugin bridge, which leaves the addresses to the site", async (
   await expectNothingLeft();
 });
 
+test("behind the plugin ptp, which must give an address: it is the guest's, or the container does not start", async () => {
+  const ptp = (address: string): object => ({
+    type: "ptp",
+    ipam: { type: "static", addresses: [{ address, gateway: "203.0.113.1" }], routes: [{ dst: "0.0.0.0/0" }] },
+  });
+  const own = { type: "vifguard-cni" };
+  const done = await podman([ptp("203.0.113.10/24"), own], `run --name guest1 localhost/small:1 ${tellAll}`);
+  expect(done.stderr).toBe("");
+  expect(done.stdout).toMatch(/inet 203\.0\.113\.10\/24[\s\S]*ping passed\nlie failed\n/);
+  await expectNothingLeft();
+  const foreign = await podman([ptp("203.0.113.77/24"), own], "run --name guest1 localhost/small:1 true");
+  expect(foreign.status).toBe(126);
+  expect(foreign.stderr).toContain("the plugin before gave 203.0.113.77/24; guest 'guest1' NIC 0 has 203.0.113.10");
+  await expectNothingLeft();
+});
+
 test.each([
   ["no guest of that name", "run --name nobody localhost/small:1 true", {}, "guest 'nobody' does not exist"],
   ["another address is asked for", "run --name guest1 --ip 203.0.113.50 localhost/small:1 true", {}, "was asked for"],

@@ -26,7 +26,8 @@ export interface EtcdLab {
   /** All members at once, as hard as a power cut. */
   killEtcd(): Promise<void>;
   startEtcd(): Promise<void>;
-  startAgent(box: HostBox): Promise<void>;
+  /** @param more options of its command line */
+  startAgent(box: HostBox, more?: readonly string[]): Promise<void>;
   killAgent(box: HostBox): Promise<void>;
 }
 
@@ -113,7 +114,7 @@ export async function raiseEtcdLab(name: string, guestCount: number, extras: Sit
       ctl,
       startEtcd,
       killEtcd: () => killAll(lab, "gw", "etcd\0"),
-      startAgent: async (box) => void (await startAgent(lab, options(box), box)),
+      startAgent: async (box, more = []) => void (await startAgent(lab, [...options(box), ...more], box)),
       killAgent: (box) => killAll(lab, box, "main.js\0agent"),
     };
   } catch (cause) {

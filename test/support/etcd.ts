@@ -125,8 +125,8 @@ export interface Pki {
   remove(): void;
 }
 
-/** An authority, and one certificate of it for servers on loopback and one for clients. */
-export function makePki(): Pki {
+/** An authority, and one certificate of it for servers on loopback (and at these addresses) and one for clients. */
+export function makePki(addresses: readonly string[] = []): Pki {
   const directory = mkdtempSync(join(tmpdir(), "vifguard-pki-"));
   const file = (name: string): string => join(directory, name);
   const openssl = (...argv: string[]): void => {
@@ -135,7 +135,7 @@ export function makePki(): Pki {
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
   openssl("req", "-x509", ...key, "-keyout", file("ca.key"), "-out", file("ca.pem"), "-days", "2", "-subj", "/CN=ca");
   const issue = (name: string): EtcdTls => {
-    const names = "subjectAltName=IP:127.0.0.1,DNS:localhost";
+    const names = `subjectAltName=${["127.0.0.1", ...addresses].map((address) => `IP:${address}`).join(",")},DNS:localhost`;
     const made = ["-keyout", file(`${name}.key`), "-out", file(`${name}.csr`), "-subj", `/CN=${name}`];
     openssl("req", ...key, ...made, "-addext", names);
     writeFileSync(file(`${name}.ext`), `${names}\n`);

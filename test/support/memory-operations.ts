@@ -212,6 +212,17 @@ export function memoryOperations(): Operations & { readonly calls: string[] } {
       if (address !== lease.address) throw missing("lease", `${network}/${address}`);
       return { ...lease, state: "released" };
     },
+    routes: async () => [
+      {
+        prefix: "203.0.113.10/32",
+        network: "lan1",
+        guest: "web1",
+        nic: 1,
+        host: "h1",
+        port: "vif1.1",
+        via: "203.0.113.3",
+      },
+    ],
     explainFlow: async (question) => explainFlow(members, question),
     policyMatrix: async (filter) => policyMatrix(members, filter),
     explain: async ({ target, direction, phrase, frames }) => {

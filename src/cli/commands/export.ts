@@ -6,9 +6,8 @@ import { type ServedLink, servedLinks, type Wanted } from "../../export/site.ts"
 import { GuardError } from "../../model/errors.ts";
 import { type InterfaceName, parseInterfaceName } from "../../model/names.ts";
 import type { Command, Input, Io, OptionSpec } from "../command.ts";
-import { keepFile, replaceFile } from "../kept-file.ts";
-import { withProgress } from "../progress.ts";
-import { type SiteSource, siteFileOption, sourceOf } from "../site-source.ts";
+import { exportFile, fileOptions } from "../export-file.ts";
+import { sourceOf } from "../site-source.ts";
 
 type Render = (links: readonly ServedLink[]) => string;
 
@@ -20,25 +19,7 @@ const serverOptions = {
     multiple: true,
     text: "the server's interface towards the network, or towards all of them",
   },
-  file: siteFileOption,
-  output: {
-    type: "string",
-    short: "o",
-    value: "FILE",
-    text: "write to this file, replaced as a whole (default: standard output)",
-  },
-  watch: { type: "boolean", text: "go on, and write the file anew when the site changes; needs -o" },
-  reload: {
-    type: "string",
-    value: "COMMAND",
-    text: "with --watch: run after every change; split at blanks, no shell",
-  },
-  interval: {
-    type: "string",
-    value: "SECONDS",
-    default: "5",
-    text: "with --watch: how often to look",
-  },
+  ...fileOptions,
 } as const satisfies Record<string, OptionSpec>;
 
 const familyOption = {
@@ -56,52 +37,16 @@ function interfacesOf(words: readonly string[]): ReadonlyMap<string, InterfaceNa
   return found;
 }
 
-function secondsOf(input: Input): number {
-  const text = input.option("interval") ?? "";
-  const seconds = Number(text);
-  if (/^\d+(?:\.\d+)?$/.test(text) && seconds >= 0.1 && seconds <= 86_400) return seconds;
-  throw new GuardError("USAGE", `--interval: '${text}' is not a number of seconds from 0.1 to 86400`);
-}
-
-function reloadOf(input: Input): readonly string[] {
-  return (input.option("reload") ?? "").split(/\s+/).filter((word) => word !== "");
-}
-
-/** Reads the site again only when something was written. */
-function changes(source: SiteSource, textOf: () => Promise<string>): () => Promise<string | undefined> {
-  let seen: string | undefined;
-  return async () => {
-    const stamp = await source.stamp();
-    if (stamp === seen) return undefined;
-    const text = await textOf();
-    seen = stamp;
-    return text;
-  };
-}
-
 async function exportServer(input: Input, io: Io, render: Render): Promise<number> {
   const wanted: Wanted = { networks: input.options("network"), interfaces: interfacesOf(input.options("interface")) };
-  const [path, reload] = [input.option("output"), reloadOf(input)];
-  const watches = input.flag("watch");
-  if (watches && path === undefined) throw new GuardError("USAGE", "--watch needs a file to write: -o FILE");
-  if (watches && input.options("file").includes("-"))
-    throw new GuardError("USAGE", "--watch cannot read standard input again: name a file");
-  if (reload.length > 0 && !watches) throw new GuardError("USAGE", "--reload goes with --watch");
-  const source = sourceOf(
-    input,
-    io,
-    (_network, _nic, { network }) => wanted.networks.length === 0 || wanted.networks.includes(network),
-  );
-  const textOf = async (): Promise<string> => render(servedLinks(await source.read(), wanted));
-  if (watches && path !== undefined) {
-    const next = changes(source, textOf);
-    await keepFile({ path, next, reload, intervalMs: 1000 * secondsOf(input) }, io);
-    return io.signal.aborted ? 130 : 0;
-  }
-  const text = await withProgress(io, "exporting", textOf());
-  if (path === undefined) io.out(text);
-  else io.err(`${path}: ${(await replaceFile(path, text)) ? "written" : "unchanged"}\n`);
-  return 0;
+  return exportFile(input, io, () => {
+    const { read, stamp } = sourceOf(
+      input,
+      io,
+      (_network, _nic, { network }) => wanted.networks.length === 0 || wanted.networks.includes(network),
+    );
+    return { stamp, text: async () => render(servedLinks(await read(), wanted)) };
+  });
 }
 
 function familyOf(input: Input): 4 | 6 {

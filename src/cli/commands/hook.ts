@@ -76,4 +76,12 @@ export const hookCommands: readonly Command[] = [
     examples: ["vifguard hook lxc web1 net up veth br0 vif-web1"],
     run: async (hook) => (await import("../../platform/lxc.ts")).lxcHook(hook),
   }),
+  hookCommand({
+    name: "hook nspawn",
+    summary: "ExecStartPost= of systemd-nspawn@.service: the container's veth pairs are attached",
+    details: "The container's name is the guest's, or VIFGUARD_GUEST is. The container's end is given the guest's MAC.",
+    words: "WORD as the unit says them: CONTAINER PID, the process of systemd-nspawn",
+    examples: ["vifguard hook nspawn web1 4711"],
+    run: async (hook) => (await import("../../platform/nspawn.ts")).nspawnHook(hook),
+  }),
 ];

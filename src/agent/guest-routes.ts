@@ -1,0 +1,74 @@
+/** Where the guests of routed networks are, for routers that are told by hand: what the kernel holds, and the host's own address on the uplink. */
+
+import { blockOctets } from "../model/ip-block.ts";
+import { ipv4FromBytes, prefix4Contains } from "../model/ipv4.ts";
+import { ipv6FromBytes, prefix6Contains } from "../model/ipv6.ts";
+import type { RouteView } from "../model/operations.ts";
+import type { Attachment, IpBlock, NetworkSpec } from "../model/resources.ts";
+import { announcingUplink } from "../model/wiring.ts";
+import { announcedBlocks, routePrefix } from "../plan/announced.ts";
+import { nicsOf } from "../plan/sources.ts";
+import type { Core } from "./core.ts";
+
+const routeKey = (ifindex: number, address: Uint8Array, length: number): string =>
+  `${ifindex} ${address.join(".")}/${length}`;
+
+const lengthOf = (block: IpBlock): number => Number(routePrefix(block).split("/")[1]);
+
+interface Way {
+  readonly four?: string;
+  readonly six?: string;
+}
+
+/** The address that lies in the network comes first: that is the LAN its routers are on. */
+function wayOf({ parts: { links } }: Core, { wiring, prefix4, prefix6 }: NetworkSpec): Way {
+  const uplink = announcingUplink(wiring);
+  const link = uplink === undefined ? undefined : links.byName(uplink);
+  const all = link === undefined ? [] : links.addresses(link.ifindex);
+  const fours = all.filter(({ length }) => length === 4).map((bytes) => ipv4FromBytes(bytes));
+  const sixes = all.filter(({ length }) => length === 16).map((bytes) => ipv6FromBytes(bytes));
+  const four = fours.find((address) => prefix4Contains(prefix4, address)) ?? fours[0];
+  const six = sixes.find((address) => prefix6 !== undefined && prefix6Contains(prefix6, address)) ?? sixes[0];
+  return { ...(four === undefined ? {} : { four }), ...(six === undefined ? {} : { six }) };
+}
+
+const nicKey = (guest: string, nic: number): string => `${guest}/${nic}`;
+
+export function guestRoutes(core: Core): readonly RouteView[] {
+  const { mirror, parts } = core;
+  const held = new Set(
+    parts.routing.routes
+      .held("route")
+      .flatMap((item) => (item.kind === "route" ? [routeKey(item.ifindex, item.address, item.length)] : [])),
+  );
+  const here = new Map<string, Attachment>();
+  for (const one of mirror.attachments.values()) here.set(nicKey(one.guest, one.nic), one);
+  const there = new Map<string, string>();
+  for (const [key, { guest, nic }] of mirror.elsewhere) there.set(nicKey(guest, nic), key.split("/")[1] ?? "");
+  const ways = new Map([...mirror.networks].map(([name, spec]) => [name, wayOf(core, spec)]));
+
+  function placeOf(key: string, block: IpBlock, way: Way): Pick<RouteView, "host" | "port" | "via"> {
+    const own = here.get(key);
+    const elsewhere = there.get(key);
+    if (own !== undefined && held.has(routeKey(own.ifindex, blockOctets(block).first, lengthOf(block)))) {
+      const via = block.kind.endsWith("4") ? way.four : way.six;
+      return { host: parts.host, port: own.port, ...(via === undefined ? {} : { via }) };
+    }
+    return elsewhere === undefined ? {} : { host: elsewhere };
+  }
+
+  return [...mirror.guests.values()].flatMap((guest) =>
+    nicsOf(guest).flatMap((nic, n) => {
+      const { network: name } = nic.identity;
+      const network = mirror.networks.get(name);
+      if (network === undefined || announcingUplink(network.wiring) === undefined) return [];
+      return announcedBlocks(nic, network).map((block) => ({
+        prefix: routePrefix(block),
+        network: name,
+        guest: guest.name,
+        nic: n,
+        ...placeOf(nicKey(guest.name, n), block, ways.get(name) ?? {}),
+      }));
+    }),
+  );
+}
