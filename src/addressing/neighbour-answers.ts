@@ -122,7 +122,8 @@ function answerNd(
   const owner = message.type === nd.solicitation && target !== undefined ? ownerOf(ipv6FromBytes(target)) : undefined;
   if (owner === undefined || target === undefined) return rejected("unsupported");
   const ends = { destinationMac: mac, sourceMac: owner, source: target, destination: address };
-  return { ok: true, value: icmp6Frame(ends, neighbourAdvertisement(target, owner)) };
+  const why = ipv6FromBytes(target) === router?.gateway ? "router" : "asked";
+  return { ok: true, value: icmp6Frame(ends, neighbourAdvertisement(target, owner, why)) };
 }
 
 /** Every responder of every host looks the same to its guests, and on a routed port it is the port itself. */

@@ -8,7 +8,7 @@ import { GuardError } from "../model/errors.ts";
 import type { ConditionCode } from "../model/health.ts";
 import type { DropEvent, Operations } from "../model/operations.ts";
 import { networkFacts } from "../plan/desired.ts";
-import { linkSteps } from "../plan/host.ts";
+import { linkSteps, routingOf } from "../plan/host.ts";
 import { policyFacts } from "../plan/policy-classes.ts";
 import { siteMembers } from "../plan/policy-members.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
@@ -148,7 +148,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
         lookAtLinks();
         return;
       case "removed":
-        if (ports.list().some(({ wish }) => wish?.routed?.uplink.ifindex === event.ifindex)) lookAtLinks();
+        if (ports.list().some(({ wish }) => routingOf(wish)?.uplink.ifindex === event.ifindex)) lookAtLinks();
         if (ports.byIndex(event.ifindex) !== undefined) void serial(() => removed(event.ifindex)).catch(lookAtLinks);
         return;
       default:
@@ -171,12 +171,12 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   }
 
   const uplinks = (): ReadonlySet<string> =>
-    new Set([...mirror.networks.values()].map(({ wiring }) => (wiring.kind === "bridged" ? "" : wiring.uplink)));
+    new Set([...mirror.networks.values()].map(({ wiring }) => ("bridge" in wiring ? "" : wiring.uplink)));
 
   /** An uplink came back as another interface, or has another MAC to answer with. */
   function isUplink({ name, ifindex, mac }: Link): boolean {
     return ports.list().some(({ wish }) => {
-      const uplink = wish?.routed?.uplink;
+      const uplink = routingOf(wish)?.uplink;
       return uplink?.name === name && (uplink.ifindex !== ifindex || uplink.mac !== mac);
     });
   }

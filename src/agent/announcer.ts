@@ -1,6 +1,7 @@
-/** Tells the LAN by the uplink whose addresses are here when a routed port opens, so that a guest that came from another host is found at once. */
+/** Tells the LAN by the uplink, or by the bridge, whose addresses are here when a port opens that the host routes for, so that a guest that came from another host is found at once. */
 import { announcements } from "../addressing/announcements.ts";
 import type { Frames } from "../kernel/frames.ts";
+import { routingOf } from "../plan/host.ts";
 import type { PortState } from "./ports.ts";
 
 export interface Announcer {
@@ -22,16 +23,16 @@ export function createAnnouncer(frames: Frames): Announcer {
 
   return {
     refresh: ({ attachment: { ifindex }, state, wish }) => {
-      const routed = wish?.routed;
+      const routed = routingOf(wish);
       if (routed === undefined || state === "failed") {
         told.delete(ifindex);
         return;
       }
-      const { uplink, announced } = routed;
-      const text = `${uplink.ifindex} ${uplink.mac} ${announced.join(" ")}`;
+      const { uplink, announced, announcedAt: mac = uplink.mac } = routed;
+      const text = `${uplink.ifindex} ${mac} ${announced.join(" ")}`;
       if (state !== "applied" || told.get(ifindex) === text) return;
       told.set(ifindex, text);
-      const bytes = announcements(uplink.mac, announced);
+      const bytes = announcements(mac, announced);
       announce(ifindex, text, bytes, uplink.ifindex);
       setTimeout(() => announce(ifindex, text, bytes, uplink.ifindex), AGAIN_MS).unref();
     },

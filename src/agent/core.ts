@@ -12,7 +12,7 @@ import type { HostId, ObjectName, PortPrefix } from "../model/names.ts";
 import type { StatusView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import type { HostView } from "../plan/desired.ts";
-import type { PortWish } from "../plan/host.ts";
+import { type PortWish, routingOf } from "../plan/host.ts";
 import type { Members } from "../plan/policy-members.ts";
 import type { NetworkFacts } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
@@ -128,9 +128,10 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
  * sees to it.
  */
 function forgetFlows({ flows, ports, loop }: Core, wish: PortWish | undefined): void {
-  const uplink = wish?.routed?.uplink.ifindex;
-  // The next pass puts the uplink's settings back.
-  if (uplink !== undefined && !ports.list().some((port) => port.wish?.routed?.uplink.ifindex === uplink)) loop.wake();
+  const uplink = routingOf(wish)?.uplink.ifindex;
+  // The next pass puts the settings of the uplink, or of the bridge, back.
+  if (uplink !== undefined && !ports.list().some((port) => routingOf(port.wish)?.uplink.ifindex === uplink))
+    loop.wake();
   if (wish?.judged === undefined) return;
   if (wish.binding.sources.some(({ shared }) => shared === true)) loop.wake();
   if (wish.binding.policy !== undefined)

@@ -6,6 +6,7 @@ import type { DropCount, DropEvent } from "../model/operations.ts";
 import { type Direction, type Reason, reasonFromCode } from "../model/reasons.ts";
 import { decodeFrame } from "../packet/frame.ts";
 import { summarise } from "../packet/summary.ts";
+import { portOfMark } from "../ruleset/brouted-elements.ts";
 import { hostU32At } from "../ruleset/element-bytes.ts";
 import { logGroups } from "../ruleset/parts.ts";
 import { readTag } from "../ruleset/policy-elements.ts";
@@ -45,6 +46,7 @@ const portSets = [
   { family: "inet", set: "astray_from", direction: "from-guest", reason: "astray" } as const,
   { family: "inet", set: "asked_from", direction: "from-guest", reason: "rate-arp" } as const,
   { family: "inet", set: "astray_to", direction: "to-guest", reason: "astray" } as const,
+  { family: "bridge", set: "unrouted_from", direction: "from-guest", reason: "astray" } as const,
   { family: "bridge", set: "unjudged_from", direction: "from-guest", reason: "conn-state" } as const,
   { family: "bridge", set: "unjudged_to", direction: "to-guest", reason: "conn-state" } as const,
 ];
@@ -99,6 +101,12 @@ export function startDrops(parts: DropsParts): Drops {
     );
   }
 
+  function broutedCounts(): DropCount[] {
+    return (nft.elements({ family: "inet", table, set: "brouted_astray" }) ?? []).map((element) =>
+      count(portOfMark(hostU32At(element.key, 0)), "from-guest", "astray", element),
+    );
+  }
+
   function sample(frame: LoggedFrame, direction: Direction): void {
     const reason = reasonFromCode(frame.mark);
     if (reason !== undefined)
@@ -144,6 +152,7 @@ export function startDrops(parts: DropsParts): Drops {
         ...guardCounts("drops_to", "to-guest"),
         ...policyCounts(),
         ...portCounts(),
+        ...broutedCounts(),
       ]),
     follow: (signal) => followers.follow(signal),
     close: () => {

@@ -19,6 +19,7 @@ import {
   midstreamChanges,
   type PortWish,
   portChainPrefix,
+  routingOf,
 } from "../plan/host.ts";
 import { changesSince, type Since, type Standing, standingOf, withoutPort, withPort } from "../plan/standing.ts";
 import { wishedSets } from "../ruleset/elements.ts";
@@ -238,7 +239,7 @@ export function createEnforcer(nft: Nft, links: Links, routing: Routing, skeleto
   /** What only ports that are up can have. */
   function route(result: PassResult): PassResult {
     const wishes = result.ports.flatMap(({ wish, error }) => (error === undefined ? [wish] : []));
-    if (!router.isInUse() && wishes.every((wish) => wish.routed === undefined)) return result;
+    if (!router.isInUse() && wishes.every((wish) => routingOf(wish) === undefined)) return result;
     const { changed, failed } = router.reconcile(wishes);
     const ports = result.ports.map((outcome): PortOutcome => {
       const refused = failed.get(outcome.wish.binding.ifindex);

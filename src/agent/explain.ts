@@ -9,6 +9,7 @@ import { type InterfaceName, isGuarded, parseInterfaceName } from "../model/name
 import type { ExplainAnswer, ExplainQuestion, ExplanationView } from "../model/operations.ts";
 import { reasonTable } from "../model/reasons.ts";
 import type { Attachment } from "../model/resources.ts";
+import { HOST_PORT_MAC } from "../model/wiring.ts";
 import { type HostDoor, policyNotes } from "../plan/explain.ts";
 import {
   explainedPort,
@@ -94,7 +95,8 @@ function hostDoor({ parts: { nft, links }, enforcer }: Core, { binding, bridge }
   const link = links.byIndex(bridge);
   if (link === undefined) return undefined;
   const held = nft.lookup({ family: "bridge", table: enforcer.table, set: "host_open" }, [hostU32(binding.ifindex)]);
-  return { mac: link.mac, isOpen: held.length > 0 };
+  // The guard puts the bridge's MAC in for the one that a brouted guest knows.
+  return { mac: binding.brouter === undefined ? link.mac : HOST_PORT_MAC, isOpen: held.length > 0 };
 }
 
 const notAttached = (target: string, says: string): GuardError =>

@@ -14,7 +14,7 @@ import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { NetworkSpec } from "../model/resources.ts";
 import { link6At, linkLength } from "../model/transport.ts";
-import { HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
+import { BROUTED_GATEWAY6, HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
 import { address6Of, nicsOf } from "../plan/sources.ts";
 import { type NetworkFacts, suppressElement } from "../ruleset/elements.ts";
 import { logGroups } from "../ruleset/parts.ts";
@@ -61,9 +61,10 @@ function ownersIn({ gateway4, gateway6, gatewayMac, members }: NetworkFacts): Ow
   return owners;
 }
 
-/** On a routed port everybody of the prefix is where the host is, whether anybody knows them or not. */
+/** Where the host routes everybody of the prefix is where the host is, whether anybody knows them or not. */
 function routerFor(spec: NetworkSpec | undefined, address: Ipv4Address | Ipv6Address): MacAddress | undefined {
-  if (spec?.wiring.kind !== "routed" || spec.prefix6 === undefined || !isIpv6(address)) return undefined;
+  if (spec === undefined || spec.wiring.kind === "bridged" || spec.prefix6 === undefined || !isIpv6(address))
+    return undefined;
   return prefix6Contains(spec.prefix6, address) ? HOST_PORT_MAC : undefined;
 }
 
@@ -75,9 +76,10 @@ function routerOffer(
   if (prefix6 === undefined) return undefined;
   const { mtu, dns6: dns } = addressing;
   if (wiring.kind !== "bridged") {
+    const gateway = wiring.kind === "brouted" ? BROUTED_GATEWAY6 : PORT_GATEWAY6;
     const link = linkLength(wiring) === undefined || address6 === undefined ? undefined : link6At(address6).prefix;
     const subnet = link === undefined ? { prefix: prefix6, offLink: true } : { prefix: link };
-    const offer = { ...subnet, gateway: PORT_GATEWAY6, gatewayMac: HOST_PORT_MAC, dns };
+    const offer = { ...subnet, gateway, gatewayMac: HOST_PORT_MAC, dns };
     return mtu === undefined ? offer : { ...offer, mtu };
   }
   return {

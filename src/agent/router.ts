@@ -10,7 +10,7 @@ import { GuardError } from "../model/errors.ts";
 import { parseInterfaceName } from "../model/names.ts";
 import type { SettingView } from "../model/operations.ts";
 import { type Setting, settingTable } from "../model/settings.ts";
-import type { PortWish } from "../plan/host.ts";
+import { type PortWish, routingOf } from "../plan/host.ts";
 import type { RoutedWish } from "../plan/routed.ts";
 import type { Skeleton } from "../ruleset/skeleton.ts";
 import { quietly } from "./quietly.ts";
@@ -85,14 +85,15 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
     return over.length;
   }
 
-  function prepare({ routed, binding }: PortWish): void {
-    if (routed === undefined) return;
-    wanted.set(binding.ifindex, routed);
-    for (const setting of routed.settings) set(setting);
+  function prepare(wish: PortWish): void {
+    const routing = routingOf(wish);
+    if (routing === undefined) return;
+    wanted.set(wish.binding.ifindex, routing);
+    for (const setting of routing.settings) set(setting);
   }
 
-  function connect({ routed }: PortWish): void {
-    for (const item of routed?.items ?? []) routes.add(item);
+  function connect(wish: PortWish): void {
+    for (const item of routingOf(wish)?.items ?? []) routes.add(item);
   }
 
   function withdraw(items: readonly RouteItem[]): void {
@@ -107,20 +108,23 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
   }
 
   function missingOf(wish: PortWish, held: ReadonlySet<string>): readonly RouteItem[] {
-    return (wish.routed?.items ?? []).filter((item) => !held.has(routeText(item)));
+    return (routingOf(wish)?.items ?? []).filter((item) => !held.has(routeText(item)));
   }
 
   function removeUnwanted(held: readonly RouteItem[], wishes: readonly PortWish[]): number {
-    const needed = new Set(wishes.flatMap(({ routed }) => (routed?.items ?? []).map(routeText)));
+    const needed = new Set(wishes.flatMap((wish) => (routingOf(wish)?.items ?? []).map(routeText)));
     const over = held.filter((item) => !needed.has(routeText(item)));
     withdraw(over);
     return over.length;
   }
 
   function reconcile(wishes: readonly PortWish[]): ReturnType<Router["reconcile"]> {
-    const routed = wishes.filter((wish) => wish.routed !== undefined);
+    const routed = wishes.filter((wish) => routingOf(wish) !== undefined);
     wanted.clear();
-    for (const { binding, routed: own } of routed) if (own !== undefined) wanted.set(binding.ifindex, own);
+    for (const wish of routed) {
+      const own = routingOf(wish);
+      if (own !== undefined) wanted.set(wish.binding.ifindex, own);
+    }
     const all = routes.held();
     let changed = removeUnwanted(all, routed);
     const held = new Set(all.map(routeText));

@@ -145,6 +145,16 @@ describe("of one network", () => {
       ],
     ],
     [
+      network("n", "10.0.0.0/24", "10.0.0.1", ", gatewayMac: 02:00:00:00:00:01, multicast: [224.0.0.18]").replace(
+        "kind: bridged",
+        "kind: brouted",
+      ),
+      [
+        "1 network n: spec.gatewayMac: the gateway on a brouted port is the host itself, fe:ff:ff:ff:ff:fe, fe80::fcff:ffff:feff:fffe; leave it out",
+        "1 network n: spec.multicast: a brouted network forwards no multicast; leave it out",
+      ],
+    ],
+    [
       network(
         "n",
         "10.0.0.0/24",

@@ -5,7 +5,7 @@ import { type Ipv6Address, type Ipv6Prefix, prefix6Contains } from "../model/ipv
 import type { ObjectName } from "../model/names.ts";
 import { suggestion } from "../model/nearest.ts";
 import type { GroupRule, GroupSpec } from "../model/policy.ts";
-import type { GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import type { GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource, Wiring } from "../model/resources.ts";
 import { linkLength, notRightHand4, notRightHand6 } from "../model/transport.ts";
 import { wireOf } from "../model/wiring.ts";
 import { type Fault, type FieldPath, type Locate, placeText, siteInvalid } from "./faults.ts";
@@ -77,8 +77,7 @@ function createBench(resources: readonly Resource[], existing: ExistingSite, loc
 }
 
 function* networkFaults(bench: Bench, { name, spec }: Named<NetworkSpec>): Iterable<Found> {
-  const where =
-    spec.wiring.kind === "bridged" ? `on the same bridge '${spec.wiring.bridge}'` : "routed by the same host";
+  const where = "bridge" in spec.wiring ? `on the same bridge '${spec.wiring.bridge}'` : "routed by the same host";
   for (const other of bench.byWire.get(wireOf(spec.wiring)) ?? []) {
     if (other.name === name) continue;
     for (const [n, range] of spec.range4.entries()) {
@@ -211,8 +210,8 @@ function* macFaults(bench: Bench, { mac }: NicSpec, network: NetworkSpec | undef
 }
 
 /** What needs a link that guests share. */
-function* routedNicFaults({ allowedPairs, roles }: NicSpec, field: FieldPath): Iterable<Found> {
-  const why = "a routed network has no link that guests share";
+function* routedNicFaults({ allowedPairs, roles }: NicSpec, kind: Wiring["kind"], field: FieldPath): Iterable<Found> {
+  const why = `a ${kind} network has no link that guests share`;
   if (allowedPairs.length > 0)
     yield { field: [...field, "allowedPairs"], says: `${why}: an address is one NIC's ('addresses')` };
   if (roles.length > 0) yield { field: [...field, "roles"], says: `${why}, so nobody would hear the role ${roles[0]}` };
@@ -229,7 +228,8 @@ function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
     yield* moreAddressFaults(bench, nic, network, use);
   }
   yield* macFaults(bench, nic, network, use);
-  if (network?.wiring.kind === "routed" || network?.wiring.kind === "transport") yield* routedNicFaults(nic, field);
+  if (network !== undefined && network.wiring.kind !== "bridged")
+    yield* routedNicFaults(nic, network.wiring.kind, field);
   yield* memberFaults(bench, nic.groups, [...field, "groups"]);
 }
 

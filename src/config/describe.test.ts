@@ -16,7 +16,7 @@ test.each([
   ["network.spec.prefix4", "IPv4 prefix", "required"],
   ["network.spec.range4", "list of IPv4 range", "[]"],
   ["network.spec.gatewayMac", "MAC address", "none"],
-  ["network.spec.wiring.kind", "bridged | routed | transport", "required"],
+  ["network.spec.wiring.kind", "bridged | routed | brouted | transport", "required"],
   ["network.spec.addressing", "fields", '{"kind":"managed"}'],
   ["network.spec.addressing.leaseSeconds", "number 10-31536000", "3600"],
   ["network.spec.addressing.macScheme", "ip | net | random", '"random"'],

@@ -35,6 +35,7 @@ const routed = merged(
     wiring: fc.constantFrom(
       { kind: "routed", uplink: "eth0", gives: "address" },
       { kind: "routed", uplink: "eth0", gives: "prefix" },
+      { kind: "brouted", bridge: "br0" },
     ),
   }),
   optional("connections", fc.integer({ min: 1, max: 1_000_000 })),

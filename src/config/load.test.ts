@@ -600,6 +600,9 @@ describe("what the design names and this version does not do is refused in words
     ["routed", "uplink: is missing (interface name): there the host answers for its guests"],
     ["routed, uplink: eth0, bridge: br0", "bridge: goes with bridged; leave it out"],
     ["bridged, bridge: br0, gives: prefix", "gives: goes with routed; leave it out"],
+    ["brouted", "bridge: is missing (interface name)"],
+    ["brouted, bridge: br0, uplink: eth0", "uplink: is the bridge itself; leave it out"],
+    ["brouted, bridge: br0, gives: prefix", "gives: goes with routed; leave it out"],
     ["bridged, bridge: br0, link4: 30", "link4: goes with transport; leave it out"],
     ["routed, uplink: eth0, link4: 31", "link4: goes with transport; leave it out"],
     ["transport", "uplink: is missing (interface name): by it the host routes for its guests"],
@@ -635,10 +638,10 @@ describe("what the design names and this version does not do is refused in words
       gives: "address",
     });
   });
-  test.each(["brouted", "nat"])("wiring %s", (kind) => {
+  test.each(["nat"])("wiring %s", (kind) => {
     const text = network(lan.replace("bridged, bridge: br0", `${kind}, gateway: 169.254.0.1`));
     expect(messageOf(text)).toBe(
-      `site.yaml:6:19: network lan0: spec.wiring.kind: '${kind}' is not in this version; there is: bridged, routed, transport`,
+      `site.yaml:6:19: network lan0: spec.wiring.kind: '${kind}' is not in this version; there is: bridged, routed, brouted, transport`,
     );
   });
   test.each(["relay", "snoop", "static", "mac"])("addressing %s", (kind) => {

@@ -18,7 +18,7 @@ import { unreachable } from "../model/never.ts";
 import type { GroupRule, GroupSpec } from "../model/policy.ts";
 import type { Addressing, GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
 import { linkLength } from "../model/transport.ts";
-import { HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
+import { BROUTED_GATEWAY6, HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
 import { type FieldPath, fieldText } from "./faults.ts";
 import type { FieldFault } from "./issues.ts";
 import { transportFaults } from "./transport.ts";
@@ -81,9 +81,10 @@ function* rangeFaults({ prefix4, range4, wiring }: NetworkSpec): Iterable<FieldF
   }
 }
 
-/** On a routed port the host is the gateway, and a group ends there. */
+/** Where the host routes it is the gateway, and a group ends there. */
 function* routedFaults({ gatewayMac, gateway6, multicast, addressing, wiring }: NetworkSpec): Iterable<FieldFault> {
-  const own = `the gateway on a routed port is the host itself, ${HOST_PORT_MAC}, ${PORT_GATEWAY6}; leave it out`;
+  const router = wiring.kind === "brouted" ? BROUTED_GATEWAY6 : PORT_GATEWAY6;
+  const own = `the gateway on a ${wiring.kind} port is the host itself, ${HOST_PORT_MAC}, ${router}; leave it out`;
   if (gatewayMac !== undefined) yield { field: ["spec", "gatewayMac"], says: own };
   if (gateway6 !== undefined) yield { field: ["spec", "gateway6"], says: own };
   if (addressing.macScheme === "net" && wiring.kind === "routed" && wiring.gives === "address")
@@ -94,16 +95,17 @@ function* routedFaults({ gatewayMac, gateway6, multicast, addressing, wiring }: 
   if (addressing.routes.length > 0)
     yield {
       field: ["spec", "addressing", "routes"],
-      says: "guests of a routed network have one router, which decides",
+      says: `guests of a ${wiring.kind} network have one router, which decides`,
     };
   if (multicast.length > 0)
-    yield { field: ["spec", "multicast"], says: "a routed network forwards no multicast; leave it out" };
+    yield { field: ["spec", "multicast"], says: `a ${wiring.kind} network forwards no multicast; leave it out` };
 }
 
 function* wiringFaults(spec: NetworkSpec): Iterable<FieldFault> {
   const { wiring } = spec;
   switch (wiring.kind) {
     case "routed":
+    case "brouted":
       return yield* routedFaults(spec);
     case "transport":
       yield* routedFaults(spec);

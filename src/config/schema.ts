@@ -33,13 +33,13 @@ export const limits = {
 const wiring = z
   .strictObject({
     kind: z
-      .enum(["bridged", "routed", "transport"])
+      .enum(["bridged", "routed", "brouted", "transport"])
       .describe(
-        "How a port reaches the network. `bridged`: the port joins the bridge. `routed`: the port joins no bridge, and the host routes. `transport`: the same, and each port is a subnet of its own.",
+        "How a port reaches the network. `bridged`: the port joins the bridge. `routed`: the port joins no bridge, and the host routes. `brouted`: the port joins the bridge, the host routes what the guest sends, and what is sent to it is bridged. `transport`: as `routed`, and each port is a subnet of its own.",
       ),
     bridge: parsed(
       interfaceName,
-      "The bridge that ports of a bridged network join. It must exist on the host.",
+      "The bridge that ports of a bridged or brouted network join. It must exist on the host.",
     ).exactOptional(),
     uplink: parsed(
       interfaceName,
@@ -317,7 +317,7 @@ export const laterFields: Readonly<Record<string, string>> = {
   "network.spec.wiring.vlan": "a VLAN of the bridge",
 };
 export const laterValues: Readonly<Record<string, readonly string[]>> = {
-  "network.spec.wiring.kind": ["brouted", "nat"],
+  "network.spec.wiring.kind": ["nat"],
   "network.spec.addressing.kind": ["relay", "snoop", "static", "mac"],
 };
 

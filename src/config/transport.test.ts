@@ -59,9 +59,9 @@ test.each([
   [[links(", range4: [10.0.0.9-10.0.1.1]")], ["range4[0]: 10.0.1.1 is outside prefix4 10.0.0.0/24"]],
   [
     [links(", gatewayMac: 02:00:00:00:00:01")],
-    ["gatewayMac: the gateway on a routed port is the host itself, fe:ff:ff:ff:ff:fe, fe80::1; leave it out"],
+    ["gatewayMac: the gateway on a transport port is the host itself, fe:ff:ff:ff:ff:fe, fe80::1; leave it out"],
   ],
-  [[links(", multicast: [224.0.0.251]")], ["multicast: a routed network forwards no multicast; leave it out"]],
+  [[links(", multicast: [224.0.0.251]")], ["multicast: a transport network forwards no multicast; leave it out"]],
   [
     [links(), guest("address4: 10.0.0.4")],
     [
@@ -88,7 +88,7 @@ test.each([
   ],
   [
     [links(), guest("allowedPairs: [{ address: 192.0.2.1 }]")],
-    ["nics[0].allowedPairs: a routed network has no link that guests share: an address is one NIC's ('addresses')"],
+    ["nics[0].allowedPairs: a transport network has no link that guests share: an address is one NIC's ('addresses')"],
   ],
   [
     [links(), network("r", "prefix4: 10.0.0.128/25, gateway4: 10.0.0.129", "routed, uplink: eth0")],

@@ -35,6 +35,13 @@ function routed({ bridge, uplink, gives = "address", link4 }: WrittenWiring, con
   return { kind: "routed", uplink, gives };
 }
 
+function brouted({ bridge, uplink, gives, link4 }: WrittenWiring, context: Context): Wiring | undefined {
+  if (link4 !== undefined) return fault(context, "link4", "goes with transport; leave it out");
+  if (gives !== undefined) return fault(context, "gives", "goes with routed; leave it out");
+  if (uplink !== undefined) return fault(context, "uplink", "is the bridge itself; leave it out");
+  return bridge === undefined ? fault(context, "bridge", "is missing (interface name)") : { kind: "brouted", bridge };
+}
+
 function transport({ bridge, uplink, gives, link4 = 31 }: WrittenWiring, context: Context): Wiring | undefined {
   if (bridge !== undefined) return fault(context, "bridge", "goes with bridged; leave it out");
   if (gives !== undefined) return fault(context, "gives", "goes with routed; leave it out");
@@ -43,7 +50,7 @@ function transport({ bridge, uplink, gives, link4 = 31 }: WrittenWiring, context
   return { kind: "transport", uplink, link4 };
 }
 
-const kinds = { bridged, routed, transport } as const satisfies Readonly<
+const kinds = { bridged, routed, brouted, transport } as const satisfies Readonly<
   Record<Wiring["kind"], (written: WrittenWiring, context: Context) => Wiring | undefined>
 >;
 

@@ -1,12 +1,12 @@
 /** What a guest without DHCP is told on its kernel command line: the kernel's own `ip=`, and the words the shipped guest script reads. */
 import { GuardError } from "../model/errors.ts";
 import { netmask4, prefix4Bounds } from "../model/ipv4.ts";
-import { prefix6Bounds } from "../model/ipv6.ts";
+import { type Ipv6Address, prefix6Bounds } from "../model/ipv6.ts";
 import { type InterfaceName, parseInterfaceName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { Guest, NetworkSpec } from "../model/resources.ts";
 import { LINK6_LENGTH, linkLength, subnetOf } from "../model/transport.ts";
-import { PORT_GATEWAY6 } from "../model/wiring.ts";
+import { BROUTED_GATEWAY6, PORT_GATEWAY6 } from "../model/wiring.ts";
 import { address6Of, nicsOf, type SiteNic } from "../plan/sources.ts";
 import { type ExportedSite, notExportable, plainWord } from "./site.ts";
 
@@ -49,13 +49,19 @@ function bootNics(guest: Guest, { nic, interface: name }: CmdlineWish): readonly
   return chosen.map((one) => ({ ...one, name }));
 }
 
+/** Where the host routes, it is the router itself. */
+function routerOf({ wiring, gateway6 }: NetworkSpec): Ipv6Address | undefined {
+  if (wiring.kind === "bridged") return gateway6;
+  return wiring.kind === "brouted" ? BROUTED_GATEWAY6 : PORT_GATEWAY6;
+}
+
 /** `address/length,gateway` for each family; IPv6 without a gateway where the router is unknown. */
 function ownWords(site: ExportedSite, { name, nic }: BootNic): readonly string[] {
   const network = site.networks.get(nic.identity.network);
   const [address] = nic.identity.addresses4;
   if (network === undefined || address === undefined) return [];
   const { prefix6, wiring } = network;
-  const gateway6 = wiring.kind === "bridged" ? network.gateway6 : PORT_GATEWAY6;
+  const gateway6 = routerOf(network);
   const { prefix, gateway } = subnetOf(network, address);
   const words = [`vifguard.${name}=${address}/${prefix4Bounds(prefix).length},${gateway}`];
   const address6 = address6Of(nic, network);

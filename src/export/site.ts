@@ -175,11 +175,11 @@ export function servedLinks(site: ExportedSite, { networks: names, interfaces }:
   if (missing !== undefined)
     throw new GuardError("NOT_FOUND", `network '${missing}' does not exist`, { fields: { network: missing } });
   if (known.length === 0) throw new GuardError("NOT_FOUND", "there is no network");
-  const unheard = known.find(([name, { wiring }]) => wiring.kind !== "bridged" && names.includes(name))?.[0];
-  if (unheard !== undefined || bridged.length === 0)
-    throw notExportable(
-      `network '${unheard ?? known[0]?.[0]}' is routed: what its guests ask does not leave their ports`,
-    );
+  const isAsked = ([name, { wiring }]: (typeof known)[number]): boolean =>
+    wiring.kind !== "bridged" && names.includes(name);
+  const unheard = known.find(isAsked) ?? (bridged.length === 0 ? known[0] : undefined);
+  if (unheard !== undefined)
+    throw notExportable(`network '${unheard[0]}' is routed: what its guests ask does not leave their ports`);
   const guests = guestsByNetwork(site.guests.values());
   const links = new Map<InterfaceName, ServedNetwork[]>();
   for (const { name, spec, wiring } of bridged.sort((a, b) => (a.name < b.name ? -1 : 1))) {

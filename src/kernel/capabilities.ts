@@ -58,6 +58,13 @@ const trials = {
   "host-addresses": table("netdev", rule("host", "fib daddr type { local, broadcast, anycast } drop")),
   "ip6-headers": table("netdev", rule("headers", "exthdr rt exists drop\nfrag frag-off 0 drop")),
   "frame-log": table("netdev", rule("hand_up", "log group 7067 snaplen 600 queue-threshold 1")),
+  "frame-answers": table(
+    "netdev",
+    "map asked { typeof meta oif . @nh,112,32 : @nh,64,48; size 4; flags dynamic,timeout; timeout 10s; }",
+    rule("remember", "update @asked { meta oif . @nh,112,32 : @nh,64,48 }"),
+    rule("send_on", "@ll,0,48 set meta iif . @nh,192,32 map @asked accept"),
+    rule("send_back", "@nh,192,32 set @nh,112,32 @ll,0,48 set @ll,48,48 fwd to meta iif"),
+  ),
 } as const satisfies Partial<Record<Capability, string>>;
 
 /** Zones, states and original tuples, as groups that need connection state are judged; the same where a bridge forwards and where the host does. */
@@ -168,6 +175,7 @@ async function tryNeeded(): Promise<Record<keyof typeof trials, Finding>> {
     "host-addresses": await one("host-addresses"),
     "ip6-headers": await one("ip6-headers"),
     "frame-log": await one("frame-log"),
+    "frame-answers": await one("frame-answers"),
   };
 }
 

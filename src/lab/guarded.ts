@@ -65,9 +65,11 @@ export async function startAgent(lab: Lab, more: readonly string[] = [], host: H
   return agent;
 }
 
-/** What the network says of its wiring. On a routed port the host itself is the gateway of IPv6. */
+/** What the network says of its wiring. Where the host routes it is the gateway of IPv6. */
 export function wiringLines({ wiring }: Topology, gives: "address" | "prefix" = "address"): readonly string[] {
   switch (wiring) {
+    case "brouted":
+      return [`  wiring: { kind: brouted, bridge: ${HOST_BRIDGE} }`];
     case "routed":
       return [`  wiring: { kind: routed, uplink: eth0, gives: ${gives} }`];
     case "transport":

@@ -38,3 +38,11 @@ export function isForLink(frame: Uint8Array): boolean {
       return true;
   }
 }
+
+/** Solicitations and advertisements of IPv6 (RFC 4861), which say something of the link alone, whatever their addresses. */
+export function isDiscovery(frame: Uint8Array): boolean {
+  return typeOf(frame) === IP6 && frame[ETHERNET + 6] === 58 && [135, 136].includes(frame[ETHERNET + 40] ?? 0);
+}
+
+/** To more than one machine. */
+export const isGroup = (frame: Uint8Array): boolean => ((frame[0] ?? 0) & 1) === 1;

@@ -27,8 +27,8 @@ export const nicKinds = ["veth", "tap"] as const satisfies readonly NicKind[];
 export type HostBox = "host" | "host2";
 export type Box = "lan" | "gw" | "neighbour" | HostBox | `guest${number}`;
 /** How the host's guests reach the LAN; the host has a bridge, or its one address on the uplink itself. */
-export type LabWiring = "bridged" | "routed" | "transport";
-export const labWirings = ["bridged", "routed", "transport"] as const satisfies readonly LabWiring[];
+export type LabWiring = "bridged" | "routed" | "brouted" | "transport";
+export const labWirings = ["bridged", "routed", "brouted", "transport"] as const satisfies readonly LabWiring[];
 
 /** Who somebody is on the wire. */
 export interface Party {
@@ -100,7 +100,7 @@ const SECOND_HOST6: Ipv6Address = known("2001:db8:66::4", parseIpv6);
 export const HOST_BRIDGE = "br0";
 /** Where the host has its addresses. */
 export const hostDevice = ({ wiring }: Pick<Topology, "wiring">): string =>
-  wiring === "bridged" ? HOST_BRIDGE : "eth0";
+  wiring === "routed" ? "eth0" : HOST_BRIDGE;
 /** Guests are numbered from .10 on, so that .1 to .9 stay for the boxes of the LAN. */
 const FIRST_GUEST = 10;
 
@@ -251,12 +251,15 @@ export function wiringOf(topology: Topology): readonly Batch[] {
         topology.nic === "veth" ? veth(guest.port, "eth0", guest.box) : `tuntap add ${guest.port} mode tap`,
       );
   const place = (host: Party): readonly string[] =>
-    topology.wiring === "bridged"
+    topology.wiring !== "routed"
       ? [
           `link add ${HOST_BRIDGE} address ${host.mac} ${PLAIN_BRIDGE}`,
           `address add ${host.address}/${length} dev ${HOST_BRIDGE}`,
           `link set eth0 master ${HOST_BRIDGE} up`,
           `link set ${HOST_BRIDGE} up`,
+          ...(topology.wiring === "brouted"
+            ? [`route add default via ${topology.gateway.address} dev ${HOST_BRIDGE}`]
+            : []),
         ]
       : [
           `link set eth0 address ${host.mac}`,

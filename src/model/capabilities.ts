@@ -87,6 +87,12 @@ export const capabilityCatalogue = {
     why: "a guest's DHCP requests reach the responder this way, behind the guard",
     from: "Linux 4.2, CONFIG_NETFILTER_NETLINK_LOG",
   },
+  "frame-answers": {
+    says: "frames that a rule changes and sends back by the port they came in by",
+    need: "must",
+    why: "the rules answer what brouted guests ask, with no agent",
+    from: "Linux 4.5, CONFIG_NFT_FWD_NETDEV",
+  },
   "port-lock": {
     says: "bridge ports that are locked",
     need: "readBack",

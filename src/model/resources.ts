@@ -11,6 +11,7 @@ import type { Reason } from "./reasons.ts";
 export type Wiring =
   | { readonly kind: "bridged"; readonly bridge: InterfaceName; readonly uplink?: InterfaceName }
   | { readonly kind: "routed"; readonly uplink: InterfaceName; readonly gives: RoutedGives }
+  | { readonly kind: "brouted"; readonly bridge: InterfaceName }
   | { readonly kind: "transport"; readonly uplink: InterfaceName; readonly link4: Link4Length };
 
 export const routedGives = ["address", "prefix"] as const;

@@ -13,17 +13,20 @@ const MTU = 5;
 const DNS = 25;
 
 /**
- * RFC 4861 section 4.4: an answer (S) that replaces what was known (O); or nobody asked, and it replaces all the same.
- * @param target 16 octets
+ * RFC 4861 section 4.4: an answer (S) that replaces what was known (O); of a router (R), who without it would be one no more (section 7.2.5); or nobody asked, and it
+ * replaces all the same.
  */
+const ADVERTISED = { asked: 0x6000_0000, router: 0xe000_0000, unasked: 0x2000_0000 } as const;
+
+/** @param target 16 octets */
 export function neighbourAdvertisement(
   target: Uint8Array,
   mac: MacAddress,
-  why: "asked" | "unasked" = "asked",
+  why: keyof typeof ADVERTISED = "asked",
 ): Uint8Array {
   return createWriter()
     .u32(nd.advertisement * 0x100_0000)
-    .u32(why === "asked" ? 0x6000_0000 : 0x2000_0000)
+    .u32(ADVERTISED[why])
     .bytes(target)
     .u8(TARGET_LINK_LAYER)
     .u8(1)

@@ -13,6 +13,7 @@ import { stableNumbers } from "../ruleset/element-bytes.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
 import type { PolicyFamily } from "../ruleset/policy-sets.ts";
+import { broutedFacts, broutedWish } from "./brouted.ts";
 import type { HostWish, PortWish } from "./host.ts";
 import { areOpen, groupsOf } from "./policy.ts";
 import { policyFacts } from "./policy-classes.ts";
@@ -56,6 +57,7 @@ function factsOf(spec: NetworkSpec, network: number): OpenFacts {
     multicast,
     members: [],
   };
+  if (wiring.kind === "brouted") return { ...broutedFacts(spec, facts), members: [] };
   if (wiring.kind === "transport") return { ...transportFacts(spec, facts), members: [] };
   return wiring.kind === "routed" ? { ...routedFacts(spec, wiring, facts), members: [] } : facts;
 }
@@ -77,7 +79,7 @@ export function networkFacts(site: SiteView): ReadonlyMap<ObjectName, NetworkFac
 function membersOf(nic: SiteNic, spec: NetworkSpec): readonly Source[] {
   const sources = sourcesOf(nic, spec);
   if (spec.wiring.kind === "transport") return transportMembers(sources, spec.wiring, spec);
-  return spec.wiring.kind === "routed" ? sources.map(routedSource) : sources;
+  return spec.wiring.kind === "bridged" ? sources : sources.map(routedSource);
 }
 
 /** @throws BRIDGE_MISSING */
@@ -90,7 +92,7 @@ function bridgeOf(name: InterfaceName, network: ObjectName, links: LinkView): Li
   });
 }
 
-type Placed = Pick<PortWish, "binding" | "bridge" | "judged" | "routed">;
+type Placed = Pick<PortWish, "binding" | "bridge" | "judged" | "routed" | "brouted">;
 
 /** Where the port goes, and which interface its judged flows pass by. @throws BRIDGE_MISSING, UPLINK_MISSING */
 function placed(
@@ -108,6 +110,13 @@ function placed(
       const { ifindex, mac } = bridgeOf(wiring.bridge, network, links);
       const by = own.policy?.families ?? onlyOpen(families);
       return { binding: own, bridge: ifindex, ...judgedBy(by, wiring.bridge, mac) };
+    }
+    case "brouted": {
+      const { ifindex, mac } = bridgeOf(wiring.bridge, network, links);
+      const binding = { ...own, brouter: { ifindex, mac } };
+      const brouted = broutedWish(wiring.bridge, { ifindex, mac }, own, spec);
+      const by = own.policy?.families ?? onlyOpen(families);
+      return { binding, bridge: ifindex, brouted, ...judgedBy(by, wiring.bridge, mac) };
     }
     case "routed": {
       const uplink = uplinkOf(wiring, network, links.byName);

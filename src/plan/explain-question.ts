@@ -129,7 +129,7 @@ export function phraseContext(port: ExplainedPort, direction: Direction, learned
   const neighbour: PhraseContext["neighbour"] = (address) => {
     if (address === everybody && facts.routed?.isPool !== true) return BROADCAST_MAC;
     // By the gateway, which is the port.
-    if (facts.routed !== undefined) return undefined;
+    if (facts.routed !== undefined || facts.brouted !== undefined) return undefined;
     const known = facts.members.find(isOf(address))?.mac ?? learned.neighbour(address);
     return known ?? (port.isOnLink(address) ? UNHEARD_NEIGHBOUR : undefined);
   };

@@ -323,3 +323,48 @@ spec: { nics: [{ network: far, address4: 10.2.0.7 }] }
     expect(verdict(phrase)).toBe(says);
   });
 });
+
+describe("a brouted port", () => {
+  const near = loadSite(
+    `kind: network
+name: near
+spec:
+  prefix4: 10.2.0.0/24
+  gateway4: 10.2.0.1
+  prefix6: 2001:db8:2::/64
+  wiring: { kind: brouted, bridge: br0 }
+  addressing: { kind: managed, macScheme: ip }
+---
+kind: guest
+name: web
+spec: { nics: [{ network: near, address4: 10.2.0.5 }] }
+---
+kind: guest
+name: db
+spec: { nics: [{ network: near, address4: 10.2.0.7 }] }
+`,
+    "near.yaml",
+  );
+  const verdict = (phrase: string, direction: "from-guest" | "to-guest" = "from-guest"): string | undefined => {
+    const [told] = explainOffline(near, { target: "web", direction, phrase }, zeros).frames;
+    return told?.line?.reason ?? told?.verdict;
+  };
+
+  test.each([
+    ["udp own > 10.2.0.50:7", "pass"],
+    ["udp own > 10.2.0.7:7", "pass"],
+    ["udp own > 198.51.100.1:7", "pass"],
+    ["arp request who-has 10.2.0.1", "answered"],
+    ["arp request who-has 10.2.0.7", "answered"],
+    ["arp request who-has 10.2.0.99", "answered"],
+    ["arp announce own", "pass"],
+    ["ns gateway", "answered"],
+    ["ns 2001:db8:2::99", "answered"],
+    ["ns own", "pass"],
+    ["udp own > 10.2.0.7:7 mac to fe:00:0a:02:00:07", "dest-mac"],
+    ["arp request who-has 169.254.0.1", "arp-target"],
+    ["arp announce gateway", "arp-sender"],
+  ])("%s: %s", (phrase, says) => {
+    expect(verdict(phrase)).toBe(says);
+  });
+});

@@ -84,6 +84,12 @@ function sentenceOf(ruling: Ruling, answeredBy: ExplanationView["answeredBy"], t
   return `passes${found === "" ? "" : `: ${found}`}${off}`;
 }
 
+/** Who takes the frame off the wire and answers: a responder, or the rules themselves. */
+function answererOf({ groups, sentBack }: Ruling): ExplanationView["answeredBy"] {
+  if (sentBack !== undefined) return "neighbours";
+  return groups.map((group) => responders.get(group)).find((responder) => responder !== undefined);
+}
+
 function verdictOf({ verdict }: Ruling, answeredBy: ExplanationView["answeredBy"]): ExplanationView["verdict"] {
   if (verdict === "accept") return "pass";
   return answeredBy === undefined ? "drop" : "answered";
@@ -139,8 +145,8 @@ function atPort(port: ExplainedPort, frame: Uint8Array, told: Told, direction: D
   const entry = isFromGuest ? entryChains.ingress : entryChains.egress;
   const place = { direction: isFromGuest ? "from" : "to", ifindex: port.binding.ifindex } as const;
   const ruling = judge(guardTable, entry, frame, place, world);
-  const { reason, groups, waived, chains } = ruling;
-  const answeredBy = groups.map((group) => responders.get(group)).find((responder) => responder !== undefined);
+  const { reason, waived, chains } = ruling;
+  const answeredBy = answererOf(ruling);
   const look = decidingLook(ruling);
   return {
     verdict: verdictOf(ruling, answeredBy),

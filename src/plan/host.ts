@@ -6,6 +6,7 @@ import { bytesText } from "../model/bytes.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { HOST_PORT_MAC } from "../model/wiring.ts";
+import { type Brouter, brouterElements } from "../ruleset/brouted-elements.ts";
 import type { PlacedElement } from "../ruleset/element-bytes.ts";
 import { macsOf, type NetworkFacts, networkElements, type PortBinding, portElements } from "../ruleset/elements.ts";
 import { entryChains } from "../ruleset/guard.ts";
@@ -29,9 +30,15 @@ export interface PortWish {
   readonly hearsGroups: boolean;
   /** What a routed port needs besides. */
   readonly routed?: RoutedWish;
+  /** What a brouted port needs of its bridge besides. */
+  readonly brouted?: RoutedWish;
   /** Its bridge, or the routed port itself, when what passes there must be judged or kept out of connection tracking. */
   readonly judged?: JudgedBridge;
 }
+
+/** What the host is to know so that it routes for the port, in a bridge or in none. */
+export const routingOf = (wish: Pick<PortWish, "routed" | "brouted"> | undefined): RoutedWish | undefined =>
+  wish?.routed ?? wish?.brouted;
 
 export interface HostWish {
   readonly ports: readonly PortWish[];
@@ -95,7 +102,14 @@ function* wishedElements(wish: HostWish): Iterable<PlacedElement> {
   yield* onLinkElements(wish.networks);
   yield* policyElements(families, facts);
   for (const bridge of judgedBridges(wish)) yield* judgedBridgeElements(bridge);
+  for (const bridge of broutersOf(wish)) yield* brouterElements(bridge);
   for (const port of wish.ports) yield* portElements(port.binding);
+}
+
+/** Bridges by which the host routes for guests, each once. */
+export function broutersOf({ ports }: Pick<HostWish, "ports">): readonly Brouter[] {
+  const found = ports.flatMap(({ binding: { brouter } }) => (brouter === undefined ? [] : [brouter]));
+  return [...new Map(found.map((brouter) => [brouter.ifindex, brouter])).values()];
 }
 
 /** What one port needs of its bridge, the others need not take away. */
@@ -225,8 +239,11 @@ export function portElementGroups(table: string, binding: PortBinding): readonly
 }
 
 /** What must stand before the port opens, though it is not its own: others may need it when the port is gone. */
-export function sharedElementGroups(table: string, { judged }: PortWish): readonly ElementGroup[] {
-  return judged === undefined ? [] : elementGroups(table, judgedBridgeElements(judged));
+export function sharedElementGroups(table: string, { judged, binding }: PortWish): readonly ElementGroup[] {
+  return elementGroups(table, [
+    ...(judged === undefined ? [] : judgedBridgeElements(judged)),
+    ...(binding.brouter === undefined ? [] : brouterElements(binding.brouter)),
+  ]);
 }
 
 function elementGroups(table: string, placed: readonly PlacedElement[]): readonly ElementGroup[] {

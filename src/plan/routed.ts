@@ -6,6 +6,7 @@ import { GuardError } from "../model/errors.ts";
 import { ipToBytes } from "../model/ip-block.ts";
 import { type Ipv4Address, ipv4ToBytes, prefix4Bounds, prefix4Octets } from "../model/ipv4.ts";
 import { type Ipv6Address, ipv6ToBytes, isLinkLocal6, linkLocalOf, prefix6Bounds } from "../model/ipv6.ts";
+import type { MacAddress } from "../model/mac.ts";
 import type { InterfaceName, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { NetworkSpec, Wiring } from "../model/resources.ts";
@@ -18,8 +19,9 @@ export interface RoutedWish {
   /** Of the port and of its uplink, in the order in which they are made. */
   readonly items: readonly RouteItem[];
   readonly settings: readonly Setting[];
-  /** What the LAN is told when the port opens. */
+  /** What the LAN is told when the port opens: at the uplink's MAC, or at this one. */
   readonly announced: readonly (Ipv4Address | Ipv6Address)[];
+  readonly announcedAt?: MacAddress;
 }
 
 type Routed = Extract<Wiring, { readonly kind: "routed" }>;
@@ -52,7 +54,12 @@ export function uplinkOf(
   });
 }
 
-function* sourceItems({ what }: Source, { ifindex, mac, sources }: PortBinding, uplink: number): Iterable<RouteItem> {
+/** @param uplink where the host answers for the guest, if it does */
+export function* sourceItems(
+  { what }: Source,
+  { ifindex, mac, sources }: Pick<PortBinding, "ifindex" | "mac" | "sources">,
+  uplink?: number,
+): Iterable<RouteItem> {
   switch (what.kind) {
     case "address4":
     case "address6": {
@@ -61,7 +68,7 @@ function* sourceItems({ what }: Source, { ifindex, mac, sources }: PortBinding, 
       // Of the link itself: nobody routes to it.
       if (what.kind === "address6" && isLinkLocal6(what.address)) return;
       yield { kind: "route", ifindex, address, length: address.length * 8 };
-      yield { kind: "proxy", ifindex: uplink, address };
+      if (uplink !== undefined) yield { kind: "proxy", ifindex: uplink, address };
       return;
     }
     // What is behind the guest is reached by it, and is for routers to know: a proxy entry is of one address.
@@ -153,6 +160,13 @@ function routedSettings(
   ];
 }
 
+/** Addresses that others of the LAN, or beyond it, send to. */
+export function announcedOf({ sources }: Pick<PortBinding, "sources">): RoutedWish["announced"] {
+  return sources.flatMap(({ what }) =>
+    what.kind === "address4" || (what.kind === "address6" && !isLinkLocal6(what.address)) ? [what.address] : [],
+  );
+}
+
 /** @param port its name */
 export function routedWish(
   port: InterfaceName,
@@ -169,8 +183,5 @@ export function routedWish(
     gives,
     hasIp6,
   );
-  const announced = binding.sources.flatMap(({ what }) =>
-    what.kind === "address4" || (what.kind === "address6" && !isLinkLocal6(what.address)) ? [what.address] : [],
-  );
-  return { uplink, items, settings, announced };
+  return { uplink, items, settings, announced: announcedOf(binding) };
 }

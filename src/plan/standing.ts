@@ -5,6 +5,7 @@
 import type { NftChange, SetRef } from "../kernel/nft.ts";
 import { ipBlockText } from "../model/ip-block.ts";
 import type { InterfaceName } from "../model/names.ts";
+import { type Brouter, brouterElements } from "../ruleset/brouted-elements.ts";
 import type { PlacedElement } from "../ruleset/element-bytes.ts";
 import { type NetworkFacts, networkElements, portElements } from "../ruleset/elements.ts";
 import {
@@ -15,7 +16,7 @@ import {
   policyElements,
 } from "../ruleset/policy-elements.ts";
 import { onLinkElements } from "../ruleset/way-elements.ts";
-import { bySet, type HostWish, judgedBridges, type PortWish, setChanges, setText } from "./host.ts";
+import { broutersOf, bySet, type HostWish, judgedBridges, type PortWish, setChanges, setText } from "./host.ts";
 
 export interface Standing {
   readonly ports: ReadonlyMap<InterfaceName, PortWish>;
@@ -23,6 +24,8 @@ export interface Standing {
   readonly policy: HostWish["policy"];
   /** Known to the rules, with a judged port or not: those of the last one are left to the next pass. */
   readonly bridges: readonly JudgedBridge[];
+  /** The same of bridges of brouted ports. */
+  readonly brouters: readonly Brouter[];
 }
 
 export function standingOf(wish: HostWish): Standing {
@@ -31,6 +34,7 @@ export function standingOf(wish: HostWish): Standing {
     networks: new Map(wish.networks.map((network) => [network.network, network])),
     policy: wish.policy,
     bridges: judgedBridges(wish),
+    brouters: broutersOf(wish),
   };
 }
 
@@ -41,11 +45,16 @@ const isShared = ({ binding }: PortWish): boolean => binding.sources.some(({ sha
 export function withPort(standing: Standing, port: PortWish): Standing | undefined {
   if (isShared(port)) return undefined;
   const { judged } = port;
+  const { brouter } = port.binding;
   const others = standing.bridges.filter(({ name }) => name !== judged?.name);
   return {
     ...standing,
     ports: new Map([...standing.ports, [port.port, port]]),
     bridges: judged === undefined ? standing.bridges : [...others, judged],
+    brouters:
+      brouter === undefined
+        ? standing.brouters
+        : [...standing.brouters.filter(({ ifindex }) => ifindex !== brouter.ifindex), brouter],
   };
 }
 
@@ -100,6 +109,7 @@ export function changesSince(table: string, standing: Standing, wish: HostWish):
   const changes = [
     ...networkChanges(table, standing, wish),
     ...policyChanges(table, standing, wish),
+    ...difference(table, standing.brouters.flatMap(brouterElements), broutersOf(wish).flatMap(brouterElements)),
     ...difference(table, elementsOf(before), elementsOf(ports)),
   ];
   return { changes, ports };

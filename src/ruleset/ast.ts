@@ -42,6 +42,9 @@ export const fields = {
   arpOperation: { nft: "@nh,48,16", bytes: 2 },
   arpSenderMac: { nft: "@nh,64,48", bytes: 6 },
   arpSenderIp: { nft: "@nh,112,32", bytes: 4 },
+  arpTargetMac: { nft: "@nh,144,48", bytes: 6 },
+  /** As wide as an address: of a request it means nothing, so there is room to keep one while two change places. */
+  arpTargetMac32: { nft: "@nh,144,32", bytes: 4 },
   arpTargetIp: { nft: "@nh,192,32", bytes: 4 },
   /** Version and header length in one octet: 0x45 is IPv4 without options. */
   ip4VersionIhl: { nft: "@nh,0,8", bytes: 1 },
@@ -70,6 +73,9 @@ export const fields = {
   /** ICMPv6 right behind the fixed header, where neighbour discovery must be. */
   icmp6Type: { nft: "@nh,320,8", bytes: 1 },
   icmp6TypeCode: { nft: "@nh,320,16", bytes: 2 },
+  icmp6Checksum: { nft: "@nh,336,16", bytes: 2 },
+  /** Reserved in a solicitation, flags in an advertisement (RFC 4861 section 4.4). */
+  ndFlags: { nft: "@nh,352,32", bytes: 4 },
   /** Of solicitation and advertisement (RFC 4861 sections 4.3, 4.4). */
   ndTarget: { nft: "@nh,384,128", bytes: 16 },
   ndTargetTop: { nft: "@nh,384,8", bytes: 1 },
@@ -164,6 +170,8 @@ export type Statement =
   | { readonly kind: "count"; readonly set: string; readonly key: readonly Field[] }
   /** Puts the key into a set that forgets; if it is there already, it is forgotten later. */
   | { readonly kind: "learn"; readonly set: string; readonly key: readonly Field[] }
+  /** The same into a map: what the key leads to is the field as the frame has it. */
+  | { readonly kind: "learnAs"; readonly set: string; readonly key: readonly Field[]; readonly to: Field }
   | { readonly kind: "log"; readonly group: number; readonly snaplen?: number }
   | { readonly kind: "mark"; readonly value: number }
   /** Sets these bits besides those that are set. */
@@ -174,7 +182,12 @@ export type Statement =
   | { readonly kind: "flowMarkFrom"; readonly key: readonly Field[]; readonly map: string }
   | { readonly kind: "flowMark"; readonly value: number }
   | { readonly kind: "label"; readonly label: number }
-  | { readonly kind: "untrack" };
+  | { readonly kind: "untrack" }
+  /** Into the frame itself, as the octets are: no checksum is touched. */
+  | { readonly kind: "write"; readonly field: Field; readonly value: number | bigint }
+  | { readonly kind: "copy"; readonly field: Field; readonly from: Field }
+  /** Goes on only if the map has the key. */
+  | { readonly kind: "writeFrom"; readonly field: Field; readonly key: readonly Field[]; readonly map: string };
 
 export type Verdict =
   | { readonly kind: "accept" }
@@ -189,7 +202,9 @@ export type Verdict =
       readonly field: Field;
       readonly cases: readonly { readonly value: number; readonly chain: string }[];
     }
-  | { readonly kind: "next" };
+  | { readonly kind: "next" }
+  /** Out by the port it came in by. */
+  | { readonly kind: "sendBack" };
 
 export interface Rule {
   readonly matches: readonly Match[];
@@ -217,6 +232,8 @@ export interface SetSpec {
    * beats: filled by the agent again and again, forgotten when it stops. briefly: filled by the agent, forgotten soon.
    * connections: filled by the agent, in every element a count of connections that is found only when it is exceeded.
    * notes: what the agent wants to know again after a restart; no rule looks there.
+   * askers: filled by rules, forgotten when an answer can no longer come.
+   * asked: filled by rules, forgotten when a neighbour is given up that did not answer.
    */
   readonly use:
     | "static"
@@ -229,6 +246,8 @@ export interface SetSpec {
     | "beats"
     | "briefly"
     | "connections"
+    | "askers"
+    | "asked"
     | "notes";
 }
 
@@ -259,6 +278,7 @@ export const routingHeader: Match = { kind: "routingHeader" };
 export const accept: Verdict = { kind: "accept" };
 export const drop: Verdict = { kind: "drop" };
 export const next: Verdict = { kind: "next" };
+export const sendBack: Verdict = { kind: "sendBack" };
 export const back: Verdict = { kind: "return" };
 export const jumpTo = (chain: string): Verdict => ({ kind: "jump", chain });
 export const goTo = (chain: string): Verdict => ({ kind: "goto", chain });

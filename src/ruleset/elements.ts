@@ -9,6 +9,7 @@ import type { Rates } from "../model/rates.ts";
 import { reasonTable } from "../model/reasons.ts";
 import type { HostService, IpBlock, Role, Uncheckable } from "../model/resources.ts";
 import type { Family, SetSpec, Table } from "./ast.ts";
+import { type Brouter, broutedNetworkElements, broutedPortElements } from "./brouted-elements.ts";
 import { concatKey, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
 import { type PortPolicy, portPolicyElements } from "./policy-elements.ts";
 
@@ -37,6 +38,8 @@ export interface PortBinding {
   readonly gateway4?: Ipv4Address;
   /** Of a routed port the ifindex of its network's uplink. */
   readonly uplink?: number;
+  /** Of a brouted port its bridge. */
+  readonly brouter?: Brouter;
   /** Present when its flows must be judged. */
   readonly policy?: Pick<PortPolicy, "families" | "connections">;
 }
@@ -60,6 +63,8 @@ export interface NetworkFacts {
     /** Of a pool, what the LAN behind the uplink of this host holds. */
     readonly lan?: readonly IpBlock[];
   };
+  /** The same by way of a bridge: its guests are where the host is in each other's eyes, and where they are in the LAN's. */
+  readonly brouted?: { readonly prefix6?: Ipv6Prefix };
 }
 
 /** Families whose birth tables must let an armed port pass. */
@@ -137,6 +142,10 @@ function placeShares(place: Place, port: Uint8Array, rates: Rates): void {
   place("rate_to_bytes", port, { limit: { ...rates.toGuestBytes, unit: "bytes" } });
 }
 
+/** Of a routed port the host itself answers, as the router; of a brouted one it knows the guest in any case. */
+const isAnsweredFor = ({ observed, uplink, brouter }: PortBinding): boolean =>
+  brouter !== undefined || (!observed && uplink === undefined);
+
 export function portElements(binding: PortBinding): readonly PlacedElement[] {
   const { ifindex, mac, rates } = binding;
   const port = hostU32(ifindex);
@@ -152,9 +161,7 @@ export function portElements(binding: PortBinding): readonly PlacedElement[] {
   }
   for (const source of binding.sources) {
     placeSource(place, ifindex, source);
-    // Of a routed port the host itself answers, as the router.
-    if (source.shared !== true && !binding.observed && binding.uplink === undefined)
-      placeAnswer(place, network, source.what);
+    if (source.shared !== true && isAnsweredFor(binding)) placeAnswer(place, network, source.what);
   }
   placeShares(place, port, rates);
   if (binding.roles.includes("dhcp-server")) place("dhcp_servers", port);
@@ -165,9 +172,15 @@ export function portElements(binding: PortBinding): readonly PlacedElement[] {
   for (const family of armedFamilies) elements.push({ family, set: "armed", key: port });
   if (binding.observed || binding.unchecked.includes("host"))
     elements.push({ family: "bridge", set: "host_open", key: port });
-  elements.push(...wayElements(port, binding));
+  elements.push(...hostRouteElements(port, binding));
   if (binding.policy !== undefined) elements.push(...portPolicyElements(policyOf(binding, binding.policy)));
   return once(elements);
+}
+
+/** Where the host routes what the port sends. */
+function hostRouteElements(port: Uint8Array, binding: PortBinding): readonly PlacedElement[] {
+  const { brouter } = binding;
+  return [...(brouter === undefined ? [] : broutedPortElements(binding, brouter)), ...wayElements(port, binding)];
 }
 
 /** Of a routed port: where its packets may go, and who else is on a link of its own. */
@@ -209,7 +222,7 @@ function placeTrue(place: Place, mark: Uint8Array, { what, mac }: Source): void 
 }
 
 function placeGateway(place: Place, mark: Uint8Array, facts: NetworkFacts): void {
-  const { gateway4, gateway6, gatewayMac, routed } = facts;
+  const { gateway4, gateway6, gatewayMac, routed, brouted } = facts;
   if (gatewayMac === undefined) {
     place("gateways4", concatKey(mark, ipv4ToBytes(gateway4)));
     if (gateway6 !== undefined) place("gateways6", concatKey(mark, ipv6ToBytes(gateway6)));
@@ -220,7 +233,8 @@ function placeGateway(place: Place, mark: Uint8Array, facts: NetworkFacts): void
   const blocks: IpBlock[] = routed?.isPool === true ? [] : [{ kind: "address4", address: gateway4 }];
   if (gateway6 !== undefined) blocks.push({ kind: "address6", address: gateway6 });
   for (const what of blocks) {
-    placeTrue(place, mark, { what, mac: gatewayMac });
+    // The LAN's own gateway asks for brouted guests, from a MAC that is nobody's to say.
+    if (brouted === undefined || what.kind === "address6") placeTrue(place, mark, { what, mac: gatewayMac });
     placeAnswer(place, mark, what);
   }
   if (gateway6 !== undefined) place("routers6", concatKey(mark, ipv6ToBytes(gateway6)));
@@ -259,6 +273,7 @@ export function networkElements(facts: NetworkFacts): readonly PlacedElement[] {
   if (facts.routed?.isPool !== true) placeSubnet(place, networkU32(facts.network), facts);
   if (facts.routed !== undefined) place("routing", mark);
   if (facts.routed?.prefix6 !== undefined) place("answers_all6", mark);
+  if (facts.brouted !== undefined) elements.push(...broutedNetworkElements(facts.network, facts.brouted.prefix6));
   placeGateway(place, mark, facts);
   for (const member of facts.members) placeTrue(place, mark, member);
   placeServices(place, mark, facts.hostServices);

@@ -1,5 +1,6 @@
 /** ARP of a guest (contract section 2: ARP shape, sender, target, destination MAC, rate-arp). */
 import { accept, atLeast, type Chain, drop, goTo, inSet, is, rule, when } from "./ast.ts";
+import { divertArp } from "./brouted.ts";
 import {
   ARP_BYTES,
   ARP_SHAPE,
@@ -76,6 +77,7 @@ export const fromArp: readonly Chain[] = [
     // What the host knows it answers on the port, as long as the agent says that it is there to do so.
     name: "from_arp_answer",
     rules: [
+      divertArp,
       clean(accept, OWN_TARGET),
       rule(
         [REQUEST, BROADCAST, inSet("suppress", "mark"), inSet("answers4", "mark", "arpTargetIp")],

@@ -1,5 +1,6 @@
 /** Where a proven IP packet of a guest may go in the end: its share of the port, and nothing of the host but what the network offers (contract section 2). */
 import { accept, type Chain, goTo, inSet, is, notToHost, oneOf, toHost, when, within } from "./ast.ts";
+import { broutedIp, divertIp } from "./brouted.ts";
 import { clean, PROTOCOL, refuseFrom, withinShare } from "./parts.ts";
 
 /** VXLAN (RFC 7348), its port before the registry, and Geneve (RFC 8926). */
@@ -12,12 +13,14 @@ export const fromEnd: readonly Chain[] = [
   {
     name: "from_end",
     rules: [
+      divertIp,
       clean(accept, notToHost, within("rate_bytes", "iif")),
       when([toHost], goTo("from_host")),
       refuseFrom("rate-bytes"),
       clean(accept),
     ],
   },
+  ...broutedIp,
   {
     name: "from_host",
     rules: [

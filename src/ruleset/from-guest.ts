@@ -1,5 +1,6 @@
 /** What a guest may put on its port: the chains behind `from_guest` (contract section 2). */
 import { type Chain, goTo, inSet, oneOf, type Rule, rule, when } from "./ast.ts";
+import { broutedArp, broutedNd } from "./brouted.ts";
 import { fromArp } from "./from-arp.ts";
 import { fromEnd } from "./from-end.ts";
 import { fromIp4 } from "./from-ip4.ts";
@@ -23,7 +24,7 @@ const byType: Rule["verdict"] = {
 /** nft wants a chain defined before others lead to it. */
 export const fromGuest: readonly Chain[] = [
   dropFrom,
-  ...[...fromIp4, ...fromArp, ...fromIp6, ...fromNd, ...fromEnd].reverse(),
+  ...[...fromIp4, ...fromArp, ...fromIp6, ...fromNd, ...broutedArp, ...broutedNd, ...fromEnd].reverse(),
   { name: "from_other", rules: [refuseFrom("vlan", VLAN), refuseFrom("ethertype")] },
   {
     name: "from_guest",

@@ -1,5 +1,6 @@
 /** Neighbour discovery of a guest (contract section 2: nd, ra, rate-nd; RFC 4861): right behind the IPv6 header, from this link, about itself. */
 import { accept, below, type Chain, drop, goTo, inSet, is, oneOf, rule, when, within } from "./ast.ts";
+import { divertNd } from "./brouted.ts";
 import {
   ALL_NODES,
   askedFromBehind,
@@ -121,6 +122,7 @@ export const fromNd: readonly Chain[] = [
   {
     name: "from_nd_answer",
     rules: [
+      divertNd,
       rule(
         [
           is("icmp6Type", 135),

@@ -6,6 +6,7 @@
  * so a rule of the form "if not in the set, drop" would let a cut frame slip by; here it falls through to the drop at the end.
  */
 import type { SetSpec, Table } from "./ast.ts";
+import { broutedSets } from "./brouted.ts";
 import { fromGuest } from "./from-guest.ts";
 import { NEIGHBOURS, PORTS, RANGES } from "./parts.ts";
 import { toGuest } from "./to-guest.ts";
@@ -95,6 +96,6 @@ export const entryChains = { ingress: "from_guest", egress: "to_guest" } as cons
 
 export const guardTable: Table = {
   family: "netdev",
-  sets: [...identity, ...exceptions, ...networks, ...shares, ...written],
+  sets: [...identity, ...exceptions, ...networks, ...shares, ...written, ...broutedSets],
   chains: [...fromGuest, ...toGuest],
 };

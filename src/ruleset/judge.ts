@@ -23,6 +23,8 @@ export interface Look {
 
 export interface Ruling {
   readonly verdict: "accept" | "drop";
+  /** The answer that the rules have made of the frame, and sent back by the port. */
+  readonly sentBack: Uint8Array | undefined;
   /** Why it was dropped, or would have been were the port not observed. */
   readonly reason: Reason | undefined;
   /** Lines that were switched off for this NIC and would have stopped it. */
@@ -34,7 +36,7 @@ export interface Ruling {
   readonly looks: readonly Look[];
 }
 
-type Outcome = "accept" | "drop" | "return";
+type Outcome = "accept" | "drop" | "return" | "sent-back";
 
 interface Judgement {
   readonly packet: PacketView;
@@ -58,7 +60,8 @@ export function judge(
 ): Ruling {
   const ifindex = hostU32(port.ifindex);
   const state: { mark: number } = { mark: port.mark ?? 0 };
-  const packet = viewPacket(frame, { direction: port.direction, ifindex, mark: () => hostU32(judgement.mark) });
+  const own = frame.slice();
+  const packet = viewPacket(own, { direction: port.direction, ifindex, mark: () => hostU32(judgement.mark) });
   const judgement: Judgement = {
     packet,
     world,
@@ -74,6 +77,7 @@ export function judge(
   const outcome = walk(judgement, entry);
   return {
     verdict: outcome === "accept" ? "accept" : "drop",
+    sentBack: outcome === "sent-back" ? own : undefined,
     reason: judgement.reason,
     waived: judgement.waived,
     groups: judgement.groups,
@@ -106,6 +110,8 @@ function decide(judgement: Judgement, rule: Rule, verdict: Verdict): Outcome | u
       return "return";
     case "next":
       return undefined;
+    case "sendBack":
+      return "sent-back";
     case "goto":
       return walk(judgement, verdict.chain);
     case "jump": {
@@ -213,8 +219,19 @@ function run(judgement: Judgement, statement: Statement): boolean {
     case "label":
     case "untrack":
       throw new TypeError("connections are for other tables than the guard of a port");
+    case "write":
+      return judgement.packet.write(statement.field, octetsOf(statement.field, statement.value));
+    case "copy": {
+      const octets = judgement.packet.read(statement.from)?.slice();
+      return octets !== undefined && judgement.packet.write(statement.field, octets);
+    }
+    case "writeFrom": {
+      const data = look(judgement, statement.map, statement.key)?.data;
+      return data !== undefined && judgement.packet.write(statement.field, data);
+    }
     case "count":
     case "learn":
+    case "learnAs":
     case "rate":
     case "limit":
       return keyless(statement) || keyOf(judgement, keysOf(statement)) !== undefined;
@@ -224,7 +241,14 @@ function run(judgement: Judgement, statement: Statement): boolean {
 }
 
 const keyless = (statement: Statement): boolean => statement.kind === "limit";
-const keysOf = (statement: Extract<Statement, { kind: "count" | "learn" | "rate" | "limit" }>): readonly Field[] => {
+const octetsOf = (field: Field, value: number | bigint): Uint8Array =>
+  Uint8Array.from({ length: fields[field].bytes }, (_, n) =>
+    Number((BigInt(value) >> BigInt(8 * (fields[field].bytes - 1 - n))) & 0xffn),
+  );
+
+const keysOf = (
+  statement: Extract<Statement, { kind: "count" | "learn" | "learnAs" | "rate" | "limit" }>,
+): readonly Field[] => {
   if (statement.kind === "limit") return [];
   return statement.kind === "rate" ? [statement.key] : statement.key;
 };

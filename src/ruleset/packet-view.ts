@@ -10,6 +10,8 @@ export type Direction = "from" | "to";
 export interface PacketView {
   /** The octets of the field, as wide as `fields` says; undefined where the kernel would skip the rule. */
   read(field: Field): Uint8Array | undefined;
+  /** False where the frame ends before the field, or the field is not of the frame. */
+  write(field: Field, bytes: Uint8Array): boolean;
   readonly hasRoutingHeader: boolean;
   /** Destination address of an IPv4 or IPv6 packet. */
   readonly destination: Uint8Array | undefined;
@@ -137,6 +139,7 @@ function transportStart(transport: Transport | undefined, bits: number): number 
   return transport === undefined || (transport.isLater && !isFast) ? undefined : transport.offset;
 }
 
+/** @param frame is written to by `write` */
 export function viewPacket(frame: Uint8Array, port: PortFacts): PacketView {
   const type = u16(frame, 12);
   const transport = transportOf(frame, type);
@@ -160,12 +163,21 @@ export function viewPacket(frame: Uint8Array, port: PortFacts): PacketView {
     }
   }
 
+  /** Of whole octets a window on the frame itself. */
+  function octets(field: Field): Uint8Array | undefined {
+    const [, base, offset, bits] = RAW.exec(fields[field].nft) ?? [];
+    if (base === undefined) return readMeta(field);
+    const start = base === "th" ? transportStart(transport, Number(bits)) : { ll: 0, nh: NETWORK }[base];
+    return start === undefined ? undefined : slice(frame, start, Number(offset), Number(bits));
+  }
+
   return {
-    read: (field) => {
-      const [, base, offset, bits] = RAW.exec(fields[field].nft) ?? [];
-      if (base === undefined) return readMeta(field);
-      const start = base === "th" ? transportStart(transport, Number(bits)) : { ll: 0, nh: NETWORK }[base];
-      return start === undefined ? undefined : slice(frame, start, Number(offset), Number(bits));
+    read: octets,
+    write: (field, bytes) => {
+      const place = RAW.test(fields[field].nft) ? octets(field) : undefined;
+      if (place?.length !== bytes.length) return false;
+      place.set(bytes);
+      return true;
     },
     hasRoutingHeader: type === 0x86dd && findExtension(frame, ROUTING) !== undefined,
     destination: destinationOf(frame, type),

@@ -18,6 +18,7 @@ import {
   oneOf,
   type Rule,
   rule,
+  type Statement,
   when,
   within,
 } from "./ast.ts";
@@ -88,18 +89,32 @@ export const sampled = (set: string, key: Field, group: number): Rule =>
     next,
   );
 
+/** What one port can be taught in a time is bounded, so that nobody on the LAN fills the table for all. */
+export const LEARN_SHARE: Statement = { kind: "rate", set: "learn_share", key: "oif", perSecond: 20, burst: 500 };
+
 /** Counts by port alone and drops: where the set's name is the reason. */
 export const countedDrop = (name: string, set: string, port: "iif" | "oif"): Chain => ({
   name,
   rules: [rule([], [{ kind: "count", set, key: [port] }], next), when([], drop)],
 });
 
+/** Of a brouted port (ruleset/brouted.ts): to the host, whatever MAC the guest wrote; and with what says in the host's stack that the guard has let it by. */
+export const TO_BRIDGE: Statement = { kind: "writeFrom", field: "etherDestination", key: ["iif"], map: "brouters" };
+export const PROVEN: Statement = { kind: "markFrom", key: ["iif"], map: "brouted_mark" };
+
 /** Counts the frame under its reason, and samples it. */
-function tell(port: "iif" | "oif", counts: string, samples: string, group: number): readonly Rule[] {
+function tell(
+  port: "iif" | "oif",
+  counts: string,
+  samples: string,
+  group: number,
+  ...observed: readonly Rule[]
+): readonly Rule[] {
   return [
     rule([], [{ kind: "count", set: counts, key: [port, "mark"] }], next),
     sampled(samples, port, group),
     // Observed: judged and told, and let by (contract section 5).
+    ...observed,
     clean(accept, inSet("observed", port)),
     when([], drop),
   ];
@@ -110,7 +125,14 @@ export const dropFrom: Chain = {
   name: "drop_from",
   rules: [
     rule([inSet("unchecked", "iif", "mark")], [{ kind: "markFrom", key: ["iif"], map: "network" }], back),
-    ...tell("iif", "drops_from", "log_from", logGroups.dropsFromGuest),
+    ...tell(
+      "iif",
+      "drops_from",
+      "log_from",
+      logGroups.dropsFromGuest,
+      // Where the host routes, to the host all the same: the MAC that the guest knows is in no bridge.
+      rule([inSet("observed", "iif"), inSet("brouted", "iif"), is("groupBit", 0)], [TO_BRIDGE, PROVEN], accept),
+    ),
   ],
 };
 export const dropTo: Chain = { name: "drop_to", rules: tell("oif", "drops_to", "log_to", logGroups.dropsToGuest) };

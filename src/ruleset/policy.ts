@@ -25,6 +25,7 @@ import {
   when,
   within,
 } from "./ast.ts";
+import { trackBrouted, tracksBrouted } from "./brouted-ways.ts";
 import { countedDrop, ETHER_TYPE, PROTOCOL } from "./parts.ts";
 import {
   EPHEMERAL,
@@ -212,10 +213,14 @@ const tracking = (family: PolicyFamily): readonly Chain[] => [
       rule([], [{ kind: "untrack" }], accept),
     ],
   },
+  ...(family === "inet" ? [trackBrouted] : []),
   {
     name: "track",
     hook: { hook: "prerouting", priority: -300 },
-    rules: [when([inSet("bridges", deviceOf(family))], goTo("track_bridged"))],
+    rules: [
+      ...(family === "inet" ? [tracksBrouted] : []),
+      when([inSet("bridges", deviceOf(family))], goTo("track_bridged")),
+    ],
   },
 ];
 

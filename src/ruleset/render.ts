@@ -77,6 +77,14 @@ function renderStatement(statement: Statement): string {
       return `ct label set ${statement.label}`;
     case "untrack":
       return "notrack";
+    case "learnAs":
+      return `update @${statement.set} { ${spell(statement.key)} : ${spell([statement.to])} }`;
+    case "write":
+      return `${fields[statement.field].nft} set ${hex(statement.value)}`;
+    case "copy":
+      return `${fields[statement.field].nft} set ${fields[statement.from].nft}`;
+    case "writeFrom":
+      return `${fields[statement.field].nft} set ${spell(statement.key)} map @${statement.map}`;
     default:
       return unreachable(statement);
   }
@@ -95,6 +103,8 @@ function renderVerdict(verdict: Verdict): string {
       return `${fields[verdict.field].nft} vmap { ${verdict.cases.map(({ value, chain }) => `${hex(value)} : goto ${chain}`).join(", ")} }`;
     case "next":
       return "";
+    case "sendBack":
+      return "fwd to meta iif";
     default:
       return unreachable(verdict);
   }
@@ -119,6 +129,10 @@ const USE: Record<SetSpec["use"], string> = {
   // A neighbour entry of the guest may live as long as it is used, and longer (RFC 4861 section 7.3.2: a stale entry is used at once).
   learned: " flags dynamic,timeout; timeout 1d;",
   beats: " flags timeout; timeout 2s;",
+  // Whoever asks does so three times, a second apart (RFC 4861 section 10), and then waits no more.
+  askers: " flags dynamic,timeout; timeout 10s;",
+  // Three questions of the kernel, a second apart (mcast_solicit, retrans_time_ms).
+  asked: " flags dynamic,timeout; timeout 3s;",
   briefly: " flags timeout; timeout 1m;",
   // Every element brings its own number. Not dynamic: of such a set the kernel takes out every element whose count is 0, once a second. Counts stand only in
   // the kind of table that it chooses for a set without a size.

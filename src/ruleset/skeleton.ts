@@ -2,6 +2,7 @@
 import type { PortPrefix } from "../model/names.ts";
 import type { Table } from "./ast.ts";
 import { birthTables } from "./birth.ts";
+import { unroutedChains, unroutedSets } from "./brouted-ways.ts";
 import { guardTable } from "./guard.ts";
 import { gateChains, policyChains } from "./policy.ts";
 import { gateSets, type PolicyFamily, policySets } from "./policy-sets.ts";
@@ -42,11 +43,13 @@ function withPolicy(table: Table, families: readonly PolicyFamily[]): Table {
       ...sets,
       ...(judges === undefined ? [] : policySets(judges)),
       ...(gate ? gateSets : []),
+      ...(family === "bridge" ? unroutedSets : []),
       ...(ways ? waySets : []),
     ],
     chains: [
       ...(judges === undefined ? [] : policyChains(judges)),
       ...(gate ? gateChains : []),
+      ...(family === "bridge" ? unroutedChains : []),
       ...(ways ? wayChains : []),
       ...chains,
     ],

@@ -1,5 +1,6 @@
 /** What may reach a guest: the chains behind `to_guest` (contract section 3). */
-import { accept, atLeast, type Chain, goTo, inSet, is, masked, oneOf, type Rule, when, within } from "./ast.ts";
+import { accept, atLeast, type Chain, drop, goTo, inSet, is, masked, oneOf, type Rule, when, within } from "./ast.ts";
+import { broutedTo, hears } from "./brouted.ts";
 import {
   BEHIND_HEADERS,
   BROADCAST,
@@ -36,6 +37,7 @@ const toIp4: readonly Chain[] = [
   {
     name: "to_ip4_own",
     rules: [
+      hears(4),
       when([masked("ip4Fragment", 0x1fff, ">=", 1)], accept),
       when([is("ip4Protocol", PROTOCOL.udp)], goTo("to_udp4")),
       when([], accept),
@@ -75,6 +77,7 @@ const toIp6: readonly Chain[] = [
   {
     name: "to_ip6_own",
     rules: [
+      hears(6),
       when([], {
         kind: "dispatch",
         field: "ip6Next",
@@ -139,6 +142,9 @@ const answers: readonly Chain[] = [
     // Its answers may be broadcast: a client without an address may not hear unicast yet (RFC 2131 section 4.1).
     name: "to_responder",
     rules: [
+      // What the host announces of one guest floods the bridge, and is for the LAN.
+      when([BROADCAST, is("etherType", ETHER_TYPE.arp)], drop),
+      when([MULTICAST6, is("etherType", ETHER_TYPE.ip6)], drop),
       clean(
         accept,
         is("etherType", ETHER_TYPE.ip4),
@@ -196,7 +202,7 @@ const byType: Rule["verdict"] = {
 
 export const toGuest: readonly Chain[] = [
   dropTo,
-  ...[...toIp4, ...toIp6, ...toNd, ...toArp, ...answers].reverse(),
+  ...[...toIp4, ...toIp6, ...toNd, ...toArp, ...answers, ...broutedTo].reverse(),
   {
     name: "to_over",
     rules: [refuseTo("rate-bytes", within("rate_to_packets", "oif")), refuseTo("rate-packets")],

@@ -16,6 +16,7 @@ import {
   type Statement,
   when,
 } from "./ast.ts";
+import { remembersAsker } from "./brouted.ts";
 import {
   ALL_NODES,
   ARP_BYTES,
@@ -24,6 +25,7 @@ import {
   clean,
   ETHERNET_HEADER,
   HOP_255,
+  LEARN_SHARE,
   NA,
   ND_BARE,
   ND_OPTION,
@@ -36,9 +38,6 @@ import {
 
 /** Puts the number of the receiving port's network into the mark. */
 export const NETWORK: Rule = rule([], [{ kind: "markFrom", key: ["oif"], map: "network" }], next);
-
-/** What one port can be taught in a time is bounded, so that nobody on the LAN fills the table for all. */
-const LEARN_SHARE: Statement = { kind: "rate", set: "learn_share", key: "oif", perSecond: 20, burst: 500 };
 
 type LearnKey = Extract<Statement, { kind: "learn" }>["key"];
 
@@ -57,6 +56,7 @@ export const toArp: readonly Chain[] = [
     name: "to_arp",
     rules: [
       rule(WHOLE_ARP, [{ kind: "markFrom", key: ["oif"], map: "network" }], next),
+      when([...WHOLE_ARP, inSet("brouted", "oif")], goTo("brouted_to_arp")),
       when([...WHOLE_ARP, inSet("true4", "mark", "arpSenderIp", "arpSenderMac")], goTo("to_arp_cast")),
       refuseTo("arp-sender", inSet("known4", "mark", "arpSenderIp")),
       when(WHOLE_ARP, goTo("to_arp_cast")),
@@ -160,6 +160,7 @@ export const toNd: readonly Chain[] = [
   {
     name: "to_ns_learn",
     rules: [
+      remembersAsker,
       clean(accept, inSet("known6", "mark", "ip6Source")),
       learnGateway("etherSource", FROM_GATEWAY),
       clean(accept, FROM_GATEWAY),

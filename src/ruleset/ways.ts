@@ -3,9 +3,11 @@
  * host is connected to, and come in the same way. And an uplink on which vifguard switched forwarding on forwards nothing but that: the host becomes nobody's router.
  */
 import { accept, type Chain, drop, goTo, inSet, is, rule, type SetSpec, when } from "./ast.ts";
+import { broutedWayChains, broutedWaySets, broutedWays } from "./brouted-ways.ts";
 import { countedDrop, ETHER_TYPE, PORTS } from "./parts.ts";
 
 export const waySets: readonly SetSpec[] = [
+  ...broutedWaySets,
   { name: "routed", key: ["iif"], size: PORTS, use: "static" },
   /** In by the first, out by the second: port and uplink, both ways round. */
   { name: "ways", key: ["iif", "oif"], size: 2 * PORTS, use: "static" },
@@ -28,6 +30,7 @@ const IP4 = is("protocol", ETHER_TYPE.ip4);
 const IP6 = is("protocol", ETHER_TYPE.ip6);
 
 export const wayChains: readonly Chain[] = [
+  ...broutedWayChains,
   countedDrop("astray_from", "astray_from", "iif"),
   countedDrop("astray_to", "astray_to", "oif"),
   countedDrop("asked_from", "asked_from", "iif"),
@@ -73,6 +76,7 @@ export const wayChains: readonly Chain[] = [
     name: "way",
     hook: { hook: "forward", priority: -10 },
     rules: [
+      ...broutedWays,
       when([inSet("ways", "iif", "oif"), inSet("routed", "iif")], goTo("way_out")),
       when([inSet("ways", "iif", "oif")], goTo("way_in")),
       when([inSet("routed", "iif"), inSet("routed", "oif")], accept),

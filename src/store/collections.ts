@@ -102,6 +102,10 @@ const wiring = variants<Wiring>({
     uplink: interfaceName,
     gives: oneOf(...routedGives),
   }),
+  brouted: fields<Extract<Wiring, { readonly kind: "brouted" }>>({
+    kind: oneOf("brouted"),
+    bridge: interfaceName,
+  }),
   transport: fields<Extract<Wiring, { readonly kind: "transport" }>>({
     kind: oneOf("transport"),
     uplink: interfaceName,

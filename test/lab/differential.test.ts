@@ -18,6 +18,7 @@ import { parseInterfaceName } from "../../src/model/names.ts";
 import { defaultRates, type Rates } from "../../src/model/rates.ts";
 import { reasonFromCode, reasonTable } from "../../src/model/reasons.ts";
 import { type IpBlock, uncheckable } from "../../src/model/resources.ts";
+import { BROUTED_GATEWAY6, HOST_PORT_MAC } from "../../src/model/wiring.ts";
 import { toHex } from "../../src/packet/hex.ts";
 import { concatKey, hostU32, type PlacedElement } from "../../src/ruleset/element-bytes.ts";
 import {
@@ -41,7 +42,7 @@ ownNamespace("differ");
 const lab = planLab({ name: "differ", guests: 2, nic: "veth" });
 const [self, victim] = lab.guests;
 if (self === undefined || victim === undefined) throw new TypeError("two guests");
-const portNames = ["vif1.0", "vif2.0", "vif3.0", "vif4.0"] as const;
+const portNames = ["vif1.0", "vif2.0", "vif3.0", "vif4.0", "vif5.0"] as const;
 ipBatch([
   "link set lo up",
   "link add br0 type bridge",
@@ -91,7 +92,7 @@ const plain: Omit<PortBinding, "ifindex"> = {
   observed: false,
   rates: endless,
 };
-/** A port of each kind: strict; with prefixes, a pair, roles and multicast; with every line off that can be; observed. */
+/** A port of each kind: strict; with prefixes, a pair, roles and multicast; with every line off that can be; observed; brouted. */
 const bindings: readonly PortBinding[] = [
   { ...plain, ifindex: index("vif1.0") },
   {
@@ -111,6 +112,7 @@ const bindings: readonly PortBinding[] = [
   },
   { ...plain, ifindex: index("vif3.0"), unchecked: uncheckable },
   { ...plain, ifindex: index("vif4.0"), observed: true },
+  { ...plain, ifindex: index("vif5.0"), network: 0x34567, brouter: { ifindex: index("br0"), mac: lab.host.mac } },
 ];
 
 const gateway6 = parseIpv6("fe80::1") ?? raise("gateway6");
@@ -136,6 +138,16 @@ const open: NetworkFacts = {
     const group = block(text);
     return "address" in group ? [group.address] : [];
   }),
+};
+
+const brouted: NetworkFacts = {
+  ...strict,
+  network: 0x34567,
+  gatewayMac: HOST_PORT_MAC,
+  gateway6: BROUTED_GATEWAY6,
+  hostServices: [{ protocol: "icmp", ports: [] }],
+  members: strict.members.map((source) => ({ ...source, mac: HOST_PORT_MAC })),
+  brouted: { prefix6: LAB_PREFIX6 },
 };
 
 /** What ARP and ND had named to the ports before. */
@@ -166,7 +178,7 @@ function* learned(): Iterable<PlacedElement> {
 const taught = [...learned()];
 const elements = [
   ...bindings.flatMap(portElements),
-  ...[strict, open].flatMap(networkElements),
+  ...[strict, open, brouted].flatMap(networkElements),
   ...taught,
   suppressElement(open.network),
 ];
@@ -191,7 +203,8 @@ function textOf(verdict: Verdict): string {
   return verdict.kind === "drop" ? `drop ${reasonFromCode(verdict.code) ?? verdict.code}` : verdict.kind;
 }
 
-function expected({ verdict, reason, groups }: Ruling, binding: PortBinding): string {
+function expected({ verdict, reason, groups, sentBack }: Ruling, binding: PortBinding): string {
+  if (sentBack !== undefined) return `taken by group ${logGroups.neighbours}`;
   const taker = groups.find((group) => TAKERS.includes(group));
   if (taker !== undefined) return `taken by group ${taker}`;
   // What an observed port would have dropped is told first, and heard again behind the guard.
@@ -234,6 +247,7 @@ const context: AttackContext = {
 /** The same lies told by the guest, and by others to the guest. */
 const contexts = [
   context,
+  { ...context, via: HOST_PORT_MAC, gateway: { ...lab.gateway, mac: HOST_PORT_MAC } },
   { ...context, self: lab.neighbour, neighbour: self },
   { ...context, self: lab.gateway, neighbour: self },
   { ...context, self: victim, victim: self, neighbour: self },
@@ -245,7 +259,7 @@ const words = [
     ipv6ToBytes(linkLocalOf(mac)),
     ipv6ToBytes(eui64Address(LAB_PREFIX6, mac)),
   ]),
-  ...[vrrpMac, strangerMac].map(macToBytes),
+  ...[vrrpMac, strangerMac, HOST_PORT_MAC].map(macToBytes),
   ...[
     "ff02::1",
     "ff02::2",
@@ -253,6 +267,7 @@ const words = [
     "ff02::1:2",
     "ff02::fb",
     "fe80::1",
+    BROUTED_GATEWAY6,
     "::",
     "2001:db8:77::9",
     "2001:db8:66::3",

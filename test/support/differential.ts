@@ -2,7 +2,7 @@
 import type { Frames, LoggedFrame } from "../../src/kernel/frames.ts";
 import type { Nft, NftChange } from "../../src/kernel/nft.ts";
 import { patience } from "../../src/lab/patience.ts";
-import type { Chain, Statement, Table } from "../../src/ruleset/ast.ts";
+import { type Chain, drop, type Match, type Rule, type Statement, type Table } from "../../src/ruleset/ast.ts";
 import type { PlacedElement } from "../../src/ruleset/element-bytes.ts";
 import { entryChains, guardTable } from "../../src/ruleset/guard.ts";
 import { logGroups } from "../../src/ruleset/parts.ts";
@@ -24,23 +24,36 @@ export type Verdict =
   | { readonly kind: "silent" };
 
 const isSampling = (statement: Statement): boolean => statement.kind === "rate" || statement.kind === "limit";
+const isWriting = ({ kind }: Statement): boolean => kind === "write" || kind === "copy" || kind === "writeFrom";
 
-/** All verdicts go to one group, in order, told apart by the mark; nothing is sampled. */
+/** All verdicts go to one group, in order, told apart by the mark; nothing is sampled, and no frame is one too many. */
 function outspoken(statement: Statement): readonly Statement[] {
+  // What says in the host's stack that the guard has let it by says here what it is: accepted.
+  if (statement.kind === "markFrom" && statement.map === "brouted_mark") return [{ kind: "mark", value: 0 }];
   if (statement.kind !== "log") return [statement];
-  const mark = taken.get(statement.group);
+  return told(taken.get(statement.group));
+}
+
+function told(mark: number | undefined): readonly Statement[] {
   const log: Statement = { kind: "log", group: VERDICTS };
   return mark === undefined ? [log] : [{ kind: "mark", value: mark }, log];
 }
 
-function outspokenChain(chain: Chain): Chain {
-  const isDrop = chain.name === "drop_from" || chain.name === "drop_to";
-  const rules = chain.rules.map((rule) => ({
-    ...rule,
-    statements: rule.statements.filter((s) => !(isDrop && isSampling(s))).flatMap(outspoken),
-  }));
-  return { ...chain, rules };
+/** Frames are known again by their octets, so that nothing is written into them; what a rule must find first, it must still find. */
+function untouched({ matches, statements, verdict }: Rule): Rule {
+  const found = statements.flatMap((one): Match[] =>
+    one.kind === "writeFrom" ? [{ kind: "in", key: one.key, set: one.map }] : [],
+  );
+  const rest = statements.filter((one) => !isWriting(one) && !isSampling(one)).flatMap(outspoken);
+  const answered = verdict.kind === "sendBack";
+  return {
+    matches: [...matches, ...found],
+    statements: answered ? told(taken.get(logGroups.neighbours)) : rest,
+    verdict: answered ? drop : verdict,
+  };
 }
+
+const outspokenChain = (chain: Chain): Chain => ({ ...chain, rules: chain.rules.map(untouched) });
 
 const outspokenTable: Table = { ...guardTable, chains: guardTable.chains.map(outspokenChain) };
 

@@ -42,11 +42,16 @@ const upCommand: Command = {
       type: "string",
       value: "KIND",
       default: "bridged",
-      text: "how guests reach the LAN: bridged, routed or transport",
+      text: "how guests reach the LAN: bridged, routed, brouted or transport",
     },
     "no-agent": { type: "boolean", text: "raise the boxes only" },
   },
-  examples: ["vifguard lab up", "vifguard lab up --name two --guests 4", "vifguard lab up --wiring routed"],
+  examples: [
+    "vifguard lab up",
+    "vifguard lab up --name two --guests 4",
+    "vifguard lab up --wiring routed",
+    "vifguard lab up --wiring brouted",
+  ],
   run: async (input, io) => {
     const { labUp } = await import("../../lab/play.ts");
     const guests = Number(input.option("guests"));

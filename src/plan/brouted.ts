@@ -1,0 +1,48 @@
+/** What a brouted port needs of the host besides its rules and its bridge: that the host knows the guest without asking, and routes what it sends. */
+import type { Link } from "../kernel/links.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { NetworkSpec } from "../model/resources.ts";
+import type { SettingName } from "../model/settings.ts";
+import { BROUTED_GATEWAY6, HOST_PORT_MAC } from "../model/wiring.ts";
+import type { NetworkFacts, PortBinding } from "../ruleset/elements.ts";
+import { announcedOf, inOrder, type RoutedWish, sourceItems } from "./routed.ts";
+
+/** To a guest everybody is where its host is. */
+export function broutedFacts({ prefix6 }: NetworkSpec, facts: NetworkFacts): NetworkFacts {
+  return {
+    ...facts,
+    gatewayMac: HOST_PORT_MAC,
+    ...(prefix6 === undefined ? { brouted: {} } : { gateway6: BROUTED_GATEWAY6, brouted: { prefix6 } }),
+  };
+}
+
+type Values = readonly (readonly [SettingName, number])[];
+
+const BRIDGE4: Values = [
+  ["redirectsIn4", 0],
+  ["redirectsOut4", 0],
+  ["forwarding4", 1],
+];
+const BRIDGE6: Values = [
+  ["off6", 0],
+  ["redirectsIn6", 0],
+  ["forwarding6", 1],
+];
+
+/** On the bridge, where the guest is for the host as it is for the LAN; nothing on the port. */
+export function broutedWish(
+  name: InterfaceName,
+  { ifindex, mac }: Pick<Link, "ifindex" | "mac">,
+  { sources, mac: guest }: Pick<PortBinding, "sources" | "mac">,
+  { prefix6 }: Pick<NetworkSpec, "prefix6">,
+): RoutedWish {
+  const values = prefix6 === undefined ? BRIDGE4 : [...BRIDGE4, ...BRIDGE6];
+  return {
+    uplink: { ifindex, mac, name },
+    items: inOrder(sources.flatMap((source) => [...sourceItems(source, { ifindex, mac: guest, sources })])),
+    settings: values.map(([setting, value]) => ({ ifindex, device: name, name: setting, value })),
+    // Its own, which switches look for where they saw it last: nothing else that the guest sends shows it to them.
+    announced: announcedOf({ sources }),
+    announcedAt: guest,
+  };
+}
