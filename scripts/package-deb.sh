@@ -110,5 +110,5 @@ for script in postinst prerm postrm; do install -m 755 "packaging/debian/$script
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$(du -sk --apparent-size "$root" | cut -f 1)/" packaging/debian/control >"$root/DEBIAN/control"
 
 find "$root" -exec touch -h -d "@$date" {} +
-SOURCE_DATE_EPOCH=$date dpkg-deb --root-owner-group -Zxz --build "$root" "$out/vifguard_${version}_$architecture.deb" >/dev/null
+SOURCE_DATE_EPOCH=$date dpkg-deb --root-owner-group -Zxz -z3 --build "$root" "$out/vifguard_${version}_$architecture.deb" >/dev/null
 printf '%s\n' "$out/vifguard_${version}_$architecture.deb"

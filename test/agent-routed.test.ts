@@ -375,8 +375,15 @@ test("routers are told by which address of the uplink a guest is reached: what t
   expect(await told()).toContain("2001:db8:2::/64 web1 h1 vif1.0 2001:db8:1::3");
   await host.detach("vif1.0");
   expect((await told())[0]).toBe("10.0.0.10/32 web1   ");
-  const value = { port: "vif7.0", ifindex: 7, epoch: "other/1", guest: "web1", nic: 0, since: 1 };
-  await host.store.commit({ expect: [], writes: [{ op: "put", key: "attachment/h2/vif7.0", value }] });
+  const value = { port: "vif7.0", ifindex: 7, epoch: "other/1", guest: "web1", nic: 0, fence: 2, since: 1 };
+  const claim = { fence: 2, holder: { host: "h2", port: "vif7.0" } };
+  await host.store.commit({
+    expect: [],
+    writes: [
+      { op: "put", key: "attachment/h2/vif7.0", value },
+      { op: "put", key: "claim/web1/0", value: claim },
+    ],
+  });
   await host.settled();
   expect((await told())[0], "at another host, whose address that one knows").toBe("10.0.0.10/32 web1 h2  ");
   await host.apply(site().replace("kind: routed, uplink: eth0", "kind: bridged, bridge: br0"));

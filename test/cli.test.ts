@@ -311,6 +311,7 @@ describe("what is wrong is said, with the next thing to do", () => {
     [["get", "guets"], 2, "did you mean 'guests'?"],
     [["attach", "vif1.0", "--gest", "web1"], 2, "did you mean '--guest'?"],
     [["attach", "vif1.0"], 2, "--guest is missing"],
+    [["attach", "vif1.0", "--guest", "web1", "--force"], 2, "--force goes with --move"],
     [["attach", "--guest", "web1"], 2, "PORT is missing"],
     [["detach", "vif1.0", "vif2.0"], 2, "one word too many"],
     [["lease"], 2, "needs one more word: list, release"],

@@ -369,6 +369,10 @@ describe("an older format", () => {
       egress: [],
     },
     "group/db": { ingress: [], egress: [{ protocol: "icmp", peer: { prefix: "10.0.0.0/8" } }] },
+    "attachment/h1/vif1.0": { port: "vif1.0", ifindex: 7, epoch: "boot/1", guest: "web1", nic: 0, since: 10 },
+    "attachment/h1/vif1.1": { port: "vif1.1", ifindex: 8, epoch: "boot/1", guest: "web1", nic: 1, since: 10 },
+    // Left over of an earlier boot.
+    "attachment/h1/vif9.0": { port: "vif9.0", ifindex: 4, epoch: "boot/0", guest: "web1", nic: 0, since: 9 },
   };
 
   test("is brought up to date, and everything in it is what this version reads", async () => {
@@ -413,6 +417,11 @@ describe("an older format", () => {
       ingress: [],
       egress: [{ service: { kind: "icmp" }, peer: { kind: "prefix4", prefix: "10.0.0.0/8" } }],
     });
+    for (const [nic, port] of ["vif1.0", "vif1.1"].entries())
+      expect(record(`claim/web1/${nic}`)).toEqual({ fence: 1, holder: { host: "h1", port } });
+    for (const port of ["vif1.0", "vif1.1", "vif9.0"] as const)
+      expect(record(`attachment/h1/${port}`)).toEqual({ ...before[`attachment/h1/${port}`], fence: 1 });
+    expect(entries.size, "and nothing else came into being").toBe(Object.keys(before).length + 2);
     await store.close();
   });
 });

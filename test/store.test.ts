@@ -10,10 +10,11 @@ import { keys } from "../src/model/keys.ts";
 import { parseMac } from "../src/model/mac.ts";
 import { parseHostId, parseInterfaceName, parseObjectName } from "../src/model/names.ts";
 import type { NicSpec } from "../src/model/resources.ts";
-import { decodeRecord, encodeRecord, loadSite, parseKey, type StoreRecord } from "../src/store/collections.ts";
+import { decodeRecord, encodeRecord, parseKey, type StoreRecord } from "../src/store/collections.ts";
 import { openEmbeddedStore } from "../src/store/embedded.ts";
 import { memoryStore } from "../src/store/memory.ts";
 import type { Json } from "../src/store/store.ts";
+import { loadSite } from "../src/store/stored-site.ts";
 import { commits, storeContract, testClock } from "./store.contract.ts";
 
 storeContract("memory store", async (clock, options) => ({
@@ -122,10 +123,17 @@ const records: readonly StoreRecord[] = [
   { kind: "address", what: "lan0/10.0.0.5", network: lan0, address, value: { guest: web1, nic: 0 } },
   { kind: "mac", what: mac, value: { guest: web1, nic: 0 } },
   {
+    kind: "claim",
+    what: "web1/0",
+    guest: web1,
+    nic: 0,
+    value: { fence: 3, holder: { host, port }, next: { host, port } },
+  },
+  {
     kind: "attachment",
     host,
     port,
-    value: { port, ifindex: 7, epoch: "boot/4026531840", guest: web1, nic: 0, since: 1 },
+    value: { port, ifindex: 7, epoch: "boot/4026531840", guest: web1, nic: 0, fence: 3, since: 1 },
   },
   {
     kind: "lease",
@@ -218,7 +226,7 @@ describe("records", () => {
   });
 
   test("a record under another one's key is refused", () => {
-    const [, , guest, , , attachment, lease] = records.map(encodeRecord);
+    const [, , guest, , , , attachment, lease] = records.map(encodeRecord);
     expect(refusal(() => decodeRecord("guest/web2", sure(guest).value))).toContain("it is the record of 'guest/web1'");
     expect(refusal(() => decodeRecord("attachment/h/vif2.0", sure(attachment).value))).toContain("attachment/h/vif1.0");
     expect(refusal(() => decodeRecord("lease/lan0/10.0.0.6", sure(lease).value))).toContain("lease/lan0/10.0.0.5");

@@ -3,8 +3,9 @@
  * Stopping it leaves every rule where it is.
  */
 import { randomFillSync } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Link, LinkEvent } from "../kernel/links.ts";
-import { GuardError } from "../model/errors.ts";
+import { GuardError, isConflict } from "../model/errors.ts";
 import type { ConditionCode } from "../model/health.ts";
 import type { DropEvent, Operations } from "../model/operations.ts";
 import { networkFacts } from "../plan/desired.ts";
@@ -23,6 +24,7 @@ import { createEnforcer } from "./enforcer.ts";
 import { createFlowSweeper } from "./flows.ts";
 import { startLoop } from "./loop.ts";
 import { type Mirror, startMirror } from "./mirror.ts";
+import { followClaims } from "./moves.ts";
 import { startNeighbours } from "./neighbours.ts";
 import { createOperations } from "./operations.ts";
 import { type Meddling, runPass } from "./pass.ts";
@@ -37,6 +39,11 @@ export interface Agent {
   stop(): Promise<void>;
 }
 
+/** Somebody else was faster so often in a row only when something is wrong. */
+const WRITE_ATTEMPTS = 8;
+/** In milliseconds; what is waited for is on its way already. */
+const NEWS_WITHIN = 1_000;
+
 export async function startAgent(parts: AgentParts): Promise<Agent> {
   const { nft, links, frames, store, clock, log } = parts;
   const enforcer = createEnforcer(
@@ -49,12 +56,13 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     if (view === undefined) log.info({ condition: code }, "condition over");
     else log[view.severity === "error" ? "error" : "warn"]({ condition: code }, view.text);
   });
+  let wake = (): void => undefined;
   const storeWatches = [
+    parts.storeHealth?.watch(() => wake()) ?? (() => undefined),
     watchStore(parts.storeHealth, conditions, "STORE_AWAY"),
     watchStore(parts.copyHealth, conditions, "COPY_FAILED"),
   ];
   const meddling: Meddling = { seen: false, auditDue: false, repairedAt: 0, linksMoved: true };
-  let wake = (): void => undefined;
   // Listening first: what others do from the first look on is heard.
   const nftWatch = nft.watch(() => {
     meddling.seen = true;
@@ -121,6 +129,16 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
         });
       await mirror.caughtUp(commit.revision);
     },
+    writeAnew: async (make) => {
+      for (let attempt = 1; ; attempt += 1) {
+        const { revision } = mirror;
+        const error = await core.write(make()).catch((refused: unknown) => refused);
+        if (error === undefined) return;
+        if (!isConflict(error) || attempt === WRITE_ATTEMPTS) throw error;
+        await core.news(revision);
+      }
+    },
+    news: (revision) => Promise.race([mirror.caughtUp(revision + 1), sleep(NEWS_WITHIN, undefined, { ref: false })]),
     random: (count) => randomFillSync(new Uint8Array(count)),
   };
 
@@ -160,7 +178,8 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   /** Looks at the port as it is now: the event may be an echo of our own work, half way through. */
   function isDisplaced(ifindex: number): boolean {
     const state = ports.byIndex(ifindex);
-    const link = state?.state === "applied" ? links.byIndex(ifindex) : undefined;
+    const isHeld = state?.state === "applied" || state?.wish?.waits === true;
+    const link = isHeld ? links.byIndex(ifindex) : undefined;
     if (link === undefined || state?.wish === undefined) return false;
     return linkSteps(state.wish, link, [{ ifindex, mac: state.wish.binding.mac, isSticky: true }]).length > 0;
   }
@@ -195,6 +214,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   const routingWatch = watchRouting(parts.routing, enforcer.router, lookAtLinks);
   wake = loop.wake;
   mirror.onSiteChange(loop.wake);
+  mirror.onClaimChange((changed) => void serial(() => followClaims(core, changed)).catch(loop.wake));
   const audit = setInterval(() => {
     meddling.auditDue = true;
     loop.wake();

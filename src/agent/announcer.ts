@@ -1,7 +1,7 @@
-/** Tells the LAN by the uplink, or by the bridge, whose addresses are here when a port opens that the host routes for, so that a guest that came from another host is found at once. */
+/** Tells the LAN by the uplink, or by the bridge, whose addresses are here when a port opens, so that a guest that came from another host is found at once. */
 import { announcements } from "../addressing/announcements.ts";
 import type { Frames } from "../kernel/frames.ts";
-import { routingOf } from "../plan/host.ts";
+import { announcedOf } from "../plan/announcement.ts";
 import type { PortState } from "./ports.ts";
 
 export interface Announcer {
@@ -23,18 +23,18 @@ export function createAnnouncer(frames: Frames): Announcer {
 
   return {
     refresh: ({ attachment: { ifindex }, state, wish }) => {
-      const routed = routingOf(wish);
-      if (routed === undefined || state === "failed") {
+      const announced = wish === undefined ? undefined : announcedOf(wish);
+      if (announced === undefined || state === "failed") {
         told.delete(ifindex);
         return;
       }
-      const { uplink, announced, announcedAt: mac = uplink.mac } = routed;
-      const text = `${uplink.ifindex} ${mac} ${announced.join(" ")}`;
+      const { by, mac, addresses } = announced;
+      const text = `${by} ${mac} ${addresses.join(" ")}`;
       if (state !== "applied" || told.get(ifindex) === text) return;
       told.set(ifindex, text);
-      const bytes = announcements(mac, announced);
-      announce(ifindex, text, bytes, uplink.ifindex);
-      setTimeout(() => announce(ifindex, text, bytes, uplink.ifindex), AGAIN_MS).unref();
+      const bytes = announcements(mac, addresses);
+      announce(ifindex, text, bytes, by);
+      setTimeout(() => announce(ifindex, text, bytes, by), AGAIN_MS).unref();
     },
     forget: (ifindex) => void told.delete(ifindex),
   };

@@ -1,45 +1,131 @@
 /** A port is given to a NIC, and taken back. */
 
-import { GuardError } from "../model/errors.ts";
-import { keys } from "../model/keys.ts";
-import { type InterfaceName, isGuarded, parseInterfaceName, parseObjectName } from "../model/names.ts";
-import type { Operations, PortView } from "../model/operations.ts";
+import { GuardError, isConflict } from "../model/errors.ts";
+import { type InterfaceName, isGuarded, parseInterfaceName } from "../model/names.ts";
+import type { AttachRequest, PortView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import { portWish } from "../plan/desired.ts";
+import { waitingWish } from "../plan/host.ts";
+import { nextFence, taken } from "../plan/nic-claims.ts";
 import { address6Of } from "../plan/sources.ts";
-import { type Core, forget, hostView, setPort } from "./core.ts";
-import { type PortState, portView } from "./ports.ts";
+import { type Core, claimChange, claimOf, close, forget, hostView, setPort } from "./core.ts";
+import { holdIn, open, placeText, whereaboutsOf } from "./moves.ts";
+import { type Placing, placing, staleHolders } from "./placing.ts";
+import { isLive, type PortState, portView } from "./ports.ts";
 
-type AttachRequest = Parameters<Operations["attach"]>[0];
+/** Another port is given so long to let go, in milliseconds; what goes well takes some ten. */
+const PATIENCE = 5_000;
+const ATTEMPTS = 5;
 
+/** Waiting for another host happens outside the queue, where it holds nobody up. */
 export async function attach(core: Core, request: AttachRequest): Promise<PortView> {
   const port = guardedName(core, request.port);
+  const begun = await core.serial(() => begin(core, port, request));
+  if (begun.wish?.waits !== true || request.move === undefined) return viewOf(core, begun);
+  const moved = await arrival(core, port);
+  if (moved !== undefined) return viewOf(core, moved);
+  if (request.move === "force") return core.serial(() => takeOver(core, port));
+  const { holder } = claimOf(core, begun.attachment) ?? {};
+  const whose = holder === undefined ? "the port that has its NIC" : placeText(holder);
+  throw new GuardError("MOVE_WAITING", `port '${port}' is prepared, but ${whose} has not let go`, {
+    fields: { port, ...holder },
+  });
+}
+
+/** To the open port, or to the prepared one where another has the NIC. */
+async function begin(core: Core, port: InterfaceName, request: AttachRequest): Promise<PortState> {
   const link = core.parts.links.byName(port);
   if (link === undefined)
     throw new GuardError("PORT_MISSING", `interface '${port}' does not exist`, { fields: { port } });
   const present = core.mirror.attachments.get(port);
-  if (present !== undefined && isLive(core, present)) {
-    const state = sameNic(present, request) ? core.ports.get(port) : undefined;
+  if (present !== undefined && isLive(core.parts, present)) {
     if (!sameNic(present, request)) throw portTaken(present);
+    const state = core.ports.get(port);
     // A second call for what already holds cuts nothing.
-    if (state?.state === "applied") return viewOf(core, state);
+    if (state !== undefined && isBegun(core, state)) return state;
   } else if (present !== undefined) await forget(core, present);
-  const attachment = newAttachment(core, port, link.ifindex, request);
+  for (const stale of staleHolders(core, request)) await forget(core, stale);
+  for (let attempt = 1; ; attempt += 1) {
+    const { revision } = core.mirror;
+    const plan = placing(core, port, link.ifindex, request);
+    const state = await place(core, plan).catch((error: unknown) => {
+      if (!isConflict(error) || attempt === ATTEMPTS) throw error;
+      return undefined;
+    });
+    if (state !== undefined) return state;
+    // Somebody was faster: what they did decides.
+    await core.news(revision);
+  }
+}
+
+function isBegun(core: Core, { attachment, state, wish }: PortState): boolean {
+  const hold = holdIn(core, attachment);
+  return hold === "ours" ? state === "applied" : hold === "waiting" && wish?.waits === true && state === "pending";
+}
+
+async function place(core: Core, { attachment, waits, transaction }: Placing): Promise<PortState> {
   const wish = portWish(core.mirror, core.facts(), attachment, hostView(core));
-  await core.write({
-    expect: [],
-    writes: [{ op: "put", key: keys.attachment(core.parts.host, port), value: { ...attachment } }],
-  });
-  setPort(core, { attachment, state: "pending", wish });
+  if (!waits) {
+    await core.write(transaction);
+    setPort(core, { attachment, state: "pending", wish });
+    try {
+      core.enforcer.attach(wish);
+    } catch (error) {
+      await forget(core, attachment);
+      throw error;
+    }
+    return known(core, { attachment, state: "applied", wish });
+  }
+  const prepared = waitingWish(wish);
+  // First what may fail here, while the other port still serves the guest.
+  core.enforcer.prepare(prepared);
   try {
-    core.enforcer.attach(wish);
+    await core.write(transaction);
   } catch (error) {
-    await forget(core, attachment);
+    close(core, attachment, prepared, () => core.ports.delete(attachment.port));
     throw error;
   }
-  const state: PortState = { attachment, state: "applied", wish };
+  return known(core, { attachment, state: "pending", wish: prepared });
+}
+
+function known(core: Core, state: PortState): PortState {
   setPort(core, state);
-  return viewOf(core, state);
+  return state;
+}
+
+/** The port once it is open; undefined when it still waits after some time. @throws what became of it instead */
+async function arrival(core: Core, port: InterfaceName): Promise<PortState | undefined> {
+  const deadline = performance.now() + (core.parts.movePatience ?? PATIENCE);
+  for (;;) {
+    const state = core.ports.get(port);
+    if (state === undefined || state.state === "moved")
+      throw new GuardError("CONFLICT", `the move to port '${port}' was given up meanwhile`, { fields: { port } });
+    if (state.error !== undefined) throw state.error;
+    if (state.state === "applied") return state;
+    const left = deadline - performance.now();
+    if (left <= 0) return undefined;
+    await core.ports.next(port, left);
+  }
+}
+
+/** The operator has said that whoever has the NIC is off. */
+async function takeOver(core: Core, port: InterfaceName): Promise<PortView> {
+  const attachment = core.mirror.attachments.get(port);
+  if (attachment === undefined)
+    throw new GuardError("CONFLICT", `port '${port}' was detached meanwhile`, { fields: { port } });
+  await core.writeAnew(() => {
+    const claim = claimOf(core, attachment);
+    if (holdIn(core, attachment) !== "waiting") return { expect: [], writes: [] };
+    const { guest, nic } = attachment;
+    core.parts.log.warn({ guest, nic, from: claim?.holder, fence: nextFence(claim) }, "NIC taken by force");
+    return claimChange(core, attachment, taken(claim, { host: core.parts.host, port }));
+  });
+  if (holdIn(core, attachment) !== "ours")
+    throw new GuardError("CONFLICT", "another port took the NIC meanwhile", { fields: { port } });
+  if (core.ports.get(port)?.state !== "applied") open(core, attachment);
+  const state = core.ports.get(port);
+  if (state?.state === "applied") return viewOf(core, state);
+  throw state?.error ?? new GuardError("INTERNAL", `port '${port}' did not open`, { fields: { port } });
 }
 
 export function viewOf(core: Core, state: PortState): PortView {
@@ -51,7 +137,12 @@ export function viewOf(core: Core, state: PortState): PortView {
     identity === undefined || spec === undefined || network === undefined
       ? undefined
       : address6Of({ spec, identity }, network);
-  return portView(state, { identity, addresses6: address6 === undefined ? [] : [address6] });
+  const whereabouts = whereaboutsOf(core, state);
+  return portView(state, {
+    identity,
+    addresses6: address6 === undefined ? [] : [address6],
+    ...(whereabouts === undefined ? {} : { whereabouts }),
+  });
 }
 
 function guardedName(core: Core, text: string): InterfaceName {
@@ -62,9 +153,6 @@ function guardedName(core: Core, text: string): InterfaceName {
   throw new GuardError("PORT_NAME", `${JSON.stringify(text)} ${rule}`, { fields: { port: text } });
 }
 
-const isLive = (core: Core, attachment: Attachment): boolean =>
-  attachment.epoch === core.parts.epoch && core.parts.links.byIndex(attachment.ifindex)?.name === attachment.port;
-
 const sameNic = (attachment: Attachment, request: Pick<AttachRequest, "guest" | "nic">): boolean =>
   attachment.guest === request.guest && (request.nic === undefined || request.nic === attachment.nic);
 
@@ -72,38 +160,6 @@ const portTaken = ({ port, guest, nic }: Attachment): GuardError =>
   new GuardError("PORT_TAKEN", `port '${port}' is attached to guest '${guest}' NIC ${nic}`, {
     fields: { port, guest, nic },
   });
-
-/** The record of a port that is to be attached. @throws NOT_FOUND, NIC_TAKEN */
-function newAttachment(
-  core: Core,
-  port: InterfaceName,
-  ifindex: number,
-  request: Pick<AttachRequest, "guest" | "nic">,
-): Attachment {
-  const name = parseObjectName(request.guest);
-  const guest = name === undefined ? undefined : core.mirror.guests.get(name);
-  if (guest === undefined)
-    throw new GuardError("NOT_FOUND", `guest '${request.guest}' does not exist`, { fields: { guest: request.guest } });
-  const taken = new Map<number, Attachment>();
-  for (const other of core.mirror.attachments.values()) {
-    if (other.guest === guest.name && other.port !== port && isLive(core, other)) taken.set(other.nic, other);
-  }
-  const nic = request.nic ?? guest.nics.findIndex((_, index) => !taken.has(index));
-  const holder = taken.get(nic) ?? (nic === -1 ? taken.get(0) : undefined);
-  if (holder !== undefined) {
-    throw new GuardError(
-      "NIC_TAKEN",
-      `NIC ${holder.nic} of guest '${guest.name}' is attached to port '${holder.port}'`,
-      { fields: { guest: guest.name, nic: holder.nic, port: holder.port } },
-    );
-  }
-  if (guest.nics[nic] === undefined) {
-    throw new GuardError("NOT_FOUND", `guest '${guest.name}' has no NIC ${nic}: it has ${guest.nics.length}`, {
-      fields: { guest: guest.name, nic },
-    });
-  }
-  return { port, ifindex, epoch: core.parts.epoch, guest: guest.name, nic, since: core.parts.clock.now() };
-}
 
 export async function detach(core: Core, text: string): Promise<{ readonly detached: boolean }> {
   const port = guardedName(core, text);

@@ -10,14 +10,16 @@ import { ipv6FromBytes } from "../model/ipv6.ts";
 import { keys } from "../model/keys.ts";
 import type { HostId, ObjectName, PortPrefix } from "../model/names.ts";
 import type { StatusView } from "../model/operations.ts";
-import type { Attachment } from "../model/resources.ts";
+import type { Attachment, NicClaim } from "../model/resources.ts";
 import type { HostView } from "../plan/desired.ts";
 import { type PortWish, routingOf } from "../plan/host.ts";
+import { released } from "../plan/nic-claims.ts";
 import type { Members } from "../plan/policy-members.ts";
 import type { NetworkFacts } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
+import { encodeRecord } from "../store/collections.ts";
 import type { StoreHealth } from "../store/health.ts";
-import type { Store, Transaction } from "../store/store.ts";
+import type { Revision, Store, Transaction, Write } from "../store/store.ts";
 import type { Announcer } from "./announcer.ts";
 import type { Conditions } from "./conditions.ts";
 import type { PortDhcp } from "./dhcp.ts";
@@ -60,6 +62,8 @@ export interface AgentParts {
   readonly copyHealth?: StoreHealth;
   /** How often everything is read back though nothing was heard, in milliseconds. */
   readonly auditEvery: number;
+  /** How long a move waits for the port that has the NIC before it says so, in milliseconds. */
+  readonly movePatience?: number;
 }
 
 /** What the parts of the agent share. */
@@ -85,6 +89,10 @@ export interface Core {
   policy(): PolicyFacts;
   /** Commits to the store and waits until the mirror shows it. @throws CONFLICT, STORE_UNAVAILABLE */
   write(transaction: Transaction): Promise<void>;
+  /** The same, made anew when somebody else was faster. `make` sees the store as it is now, and may throw. */
+  writeAnew(make: () => Transaction): Promise<void>;
+  /** After a conflict: resolves when the mirror shows what came after that revision, which somebody else wrote. */
+  news(revision: Revision): Promise<void>;
   random(count: number): Uint8Array;
 }
 
@@ -111,16 +119,44 @@ export function setPort(core: Core, state: PortState): void {
  * Elements of an attachment this agent never saw applied are left to the full pass, which removes what nobody wants.
  */
 export async function forget(core: Core, attachment: Attachment): Promise<void> {
-  const { enforcer, ports, mirror, parts } = core;
-  const wish = ports.get(attachment.port)?.wish;
-  enforcer.detach(attachment.port, attachment.ifindex, wish);
-  ports.delete(attachment.port);
+  const { ports, mirror, parts } = core;
+  const { port, ifindex } = attachment;
+  close(core, attachment, ports.get(port)?.wish, () => ports.delete(port));
+  if (mirror.attachments.get(port)?.ifindex !== ifindex) return;
+  await core.writeAnew(() => {
+    const own: Write = { op: "delete", key: keys.attachment(parts.host, port) };
+    const { expect, writes } = releaseOf(core, attachment);
+    return { expect, writes: [...writes, own] };
+  });
+}
+
+/** Takes a port out of the kernel and from its responders, and remembers instead what `after` says. */
+export function close(core: Core, attachment: Attachment, wish: PortWish | undefined, after: () => void): void {
+  const { port, ifindex } = attachment;
+  core.enforcer.detach(port, ifindex, wish);
+  after();
   forgetFlows(core, wish);
-  core.dhcp.forget(attachment.ifindex);
-  core.neighbours.forget(attachment.ifindex);
-  core.announcer.forget(attachment.ifindex);
-  if (mirror.attachments.get(attachment.port)?.ifindex !== attachment.ifindex) return;
-  await core.write({ expect: [], writes: [{ op: "delete", key: keys.attachment(parts.host, attachment.port) }] });
+  core.dhcp.forget(ifindex);
+  core.neighbours.forget(ifindex);
+  core.announcer.forget(ifindex);
+}
+
+/** What a port that is shut, or that gives up waiting, writes into the claim of its NIC; nothing where it has no part in it. */
+export function releaseOf(core: Core, attachment: Attachment): Transaction {
+  const knows = core.ports.get(attachment.port)?.knows;
+  const claim = released(claimOf(core, attachment), core.parts.host, attachment, knows);
+  return claim === undefined ? { expect: [], writes: [] } : claimChange(core, attachment, claim);
+}
+
+type Nic = Pick<Attachment, "guest" | "nic">;
+
+export const claimOf = ({ mirror }: Core, { guest, nic }: Nic): NicClaim | undefined =>
+  mirror.claims.get(`${guest}/${nic}`);
+
+/** Holds only while the claim is as it is known now. */
+export function claimChange({ mirror }: Core, { guest, nic }: Nic, claim: NicClaim): Transaction {
+  const { key, value } = encodeRecord({ kind: "claim", what: `${guest}/${nic}`, guest, nic, value: claim });
+  return { expect: [{ key, revision: mirror.revisionOf(key) }], writes: [{ op: "put", key, value }] };
 }
 
 /**

@@ -27,7 +27,7 @@ import type { JudgedBridge } from "../ruleset/policy-elements.ts";
 import { type Skeleton, tablePrefix } from "../ruleset/skeleton.ts";
 import { createBridgeNetfilter } from "./bridge-netfilter.ts";
 import { areHeld } from "./held.ts";
-import { createLearned } from "./learned.ts";
+import { createLearned, type Learned } from "./learned.ts";
 import { runLinkStep } from "./link-steps.ts";
 import { createPortRules } from "./port-rules.ts";
 import { quietly } from "./quietly.ts";
@@ -64,8 +64,14 @@ export interface Enforcer {
   reconcile(wish: HostWish, look: Look): Promise<PassResult>;
   /** Link down, one transaction, read back, bridge port, link up. On failure the port is down and without rules. @throws GuardError */
   attach(wish: PortWish): void;
+  /** Rules in and read back, link down: what a port can have while another host answers for its NIC. @throws GuardError */
+  prepare(wish: PortWish): void;
   /** Removes every trace; fine when some or all of it is gone. `binding` tells which elements; the interface may no longer exist. */
   detach(port: InterfaceName, ifindex: number, wish: PortWish | undefined): void;
+  /** Whether nothing of the port answers for its NIC any more: read back. */
+  isShut(ifindex: number, wish: PortWish | undefined): boolean;
+  /** What the rules have learned of whom the guest speaks to. */
+  readonly learned: Pick<Learned, "of" | "teach">;
   /** Whether the bridge itself is set as its judged ports need it. */
   isJudging(bridge: JudgedBridge): boolean;
   readonly router: Router;
@@ -315,8 +321,27 @@ export function createEnforcer(nft: Nft, links: Links, routing: Routing, skeleto
     }
   }
 
+  function prepare(wish: PortWish): void {
+    const { ifindex } = wish.binding;
+    try {
+      links.setUp(ifindex, false);
+      commit(rules.additions(wish));
+      rules.verify(wish);
+      connectOne(wish);
+    } catch (error) {
+      quietly(() => close(wish.port, ifindex, wish));
+      throw error;
+    }
+  }
+
+  function isShut(ifindex: number, wish: PortWish | undefined): boolean {
+    const link = links.byIndex(ifindex);
+    const isOff = link === undefined || (!link.up && link.master === 0);
+    return isOff && (wish === undefined || router.isWithdrawn(wish));
+  }
+
   function close(port: InterfaceName, ifindex: number, wish: PortWish | undefined): void {
-    router.release(ifindex);
+    router.release(ifindex, wish);
     const link = links.byIndex(ifindex);
     if (link !== undefined && link.name === port) {
       links.setUp(ifindex, false);
@@ -336,6 +361,13 @@ export function createEnforcer(nft: Nft, links: Links, routing: Routing, skeleto
         () => open(wish),
         (before) => withPort(before, wish),
       ),
+    prepare: (wish) =>
+      remembering(
+        () => prepare(wish),
+        (before) => withPort(before, wish),
+      ),
+    isShut,
+    learned,
     detach: (port, index, wish) =>
       remembering(
         () => close(port, index, wish),

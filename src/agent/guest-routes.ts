@@ -43,18 +43,17 @@ export function guestRoutes(core: Core): readonly RouteView[] {
   );
   const here = new Map<string, Attachment>();
   for (const one of mirror.attachments.values()) here.set(nicKey(one.guest, one.nic), one);
-  const there = new Map<string, string>();
-  for (const [key, { guest, nic }] of mirror.elsewhere) there.set(nicKey(guest, nic), key.split("/")[1] ?? "");
   const ways = new Map([...mirror.networks].map(([name, spec]) => [name, wayOf(core, spec)]));
 
   function placeOf(key: string, block: IpBlock, way: Way): Pick<RouteView, "host" | "port" | "via"> {
     const own = here.get(key);
-    const elsewhere = there.get(key);
+    // A host that let go of the NIC keeps a record of its port, and one that waits has one already: the claim says who answers.
+    const holder = mirror.claims.get(key)?.holder?.host;
     if (own !== undefined && held.has(routeKey(own.ifindex, blockOctets(block).first, lengthOf(block)))) {
       const via = block.kind.endsWith("4") ? way.four : way.six;
       return { host: parts.host, port: own.port, ...(via === undefined ? {} : { via }) };
     }
-    return elsewhere === undefined ? {} : { host: elsewhere };
+    return holder === undefined || holder === parts.host ? {} : { host: holder };
   }
 
   return [...mirror.guests.values()].flatMap((guest) =>

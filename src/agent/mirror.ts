@@ -3,7 +3,7 @@ import { GuardError } from "../model/errors.ts";
 import { type MacAddress, parseMac } from "../model/mac.ts";
 import { type HostId, type InterfaceName, type ObjectName, parseInterfaceName } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
-import type { Attachment, DhcpLease, Guest, NetworkSpec } from "../model/resources.ts";
+import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim } from "../model/resources.ts";
 import type { HeldSite } from "../plan/site.ts";
 import { type ClaimRecord, decodeRecord, type StoreRecord } from "../store/collections.ts";
 import type { Change, Entry, Key, Revision, Store } from "../store/store.ts";
@@ -14,8 +14,8 @@ export interface Mirror {
   readonly guests: ReadonlyMap<ObjectName, Guest>;
   /** Of this host. */
   readonly attachments: ReadonlyMap<InterfaceName, Attachment>;
-  /** Of other hosts, by key. */
-  readonly elsewhere: ReadonlyMap<Key, Attachment>;
+  /** By `guest/nic`, of every host. */
+  readonly claims: ReadonlyMap<string, NicClaim>;
   /** By `network/address`. */
   readonly leases: ReadonlyMap<string, DhcpLease>;
   readonly revision: Revision;
@@ -25,7 +25,11 @@ export interface Mirror {
   held(): HeldSite;
   /** Resolves when the mirror shows that revision; rejects when it never will. */
   caughtUp(revision: Revision): Promise<void>;
+  /** Of a key that plans are made against, or of a claim; 0 when there is none. */
+  revisionOf(key: Key): Revision;
   onSiteChange(changed: () => void): void;
+  /** Told of the ports of this host that had a part in a claim, or have one now. */
+  onClaimChange(changed: (ports: readonly InterfaceName[]) => void): void;
   stop(): Promise<void>;
 }
 
@@ -44,6 +48,7 @@ interface Maps {
   readonly attachments: Map<InterfaceName, Attachment>;
   /** Attachments of other hosts: their guests cannot be deleted either. */
   readonly elsewhere: Map<Key, Attachment>;
+  readonly claims: Map<string, NicClaim>;
   readonly leases: Map<string, DhcpLease>;
   readonly revisions: Map<Key, Revision>;
   /** Of everything: what a new reading does not show is gone. */
@@ -59,6 +64,7 @@ function emptyMaps(): Maps {
     macs: new Map(),
     attachments: new Map(),
     elsewhere: new Map(),
+    claims: new Map(),
     leases: new Map(),
     revisions: new Map(),
     keys: new Set(),
@@ -88,6 +94,9 @@ function put(maps: Maps, host: HostId, key: Key, record: StoreRecord): void {
       if (record.host === host) maps.attachments.set(record.value.port, record.value);
       else maps.elsewhere.set(key, record.value);
       break;
+    case "claim":
+      maps.claims.set(record.what, record.value);
+      break;
     default:
       maps.leases.set(record.what, record.value);
   }
@@ -104,6 +113,7 @@ function drop(maps: Maps, key: Key): void {
     guest: maps.guests,
     address: maps.addresses,
     mac: maps.macs,
+    claim: maps.claims,
     lease: maps.leases,
   };
   byKind[kind]?.delete(rest);
@@ -115,6 +125,12 @@ function drop(maps: Maps, key: Key): void {
 
 const isSite = (key: Key): boolean =>
   key.startsWith("network/") || key.startsWith("group/") || key.startsWith("guest/");
+
+/** Ports of this host that a claim names. */
+function concerned(claim: NicClaim | undefined, host: HostId): readonly InterfaceName[] {
+  return [claim?.holder, claim?.next].flatMap((place) => (place?.host === host ? [place.port] : []));
+}
+
 /** Leases change by the thousand and no plan is made against them. */
 const isPlanned = (key: Key): boolean => !key.startsWith("lease/") && !key.startsWith("attachment/");
 
@@ -133,9 +149,13 @@ export async function startMirror(
   let revision = snapshot.revision;
   let siteVersion = 1;
   let siteChanged = (): void => undefined;
+  let claimChanged: (ports: readonly InterfaceName[]) => void = () => undefined;
   let waiting: readonly Waiter[] = [];
   let broken: unknown;
   const stopping = new AbortController();
+
+  const claimUnder = (key: Key): NicClaim | undefined =>
+    key.startsWith("claim/") ? maps.claims.get(key.slice("claim/".length)) : undefined;
 
   function takeEntry({ key, value, revision: at }: Pick<Entry, "key" | "value" | "revision">): void {
     put(maps, host, key, decodeRecord(key, value));
@@ -150,6 +170,7 @@ export async function startMirror(
   }
 
   function take(change: Change): void {
+    const before = change.changes.map(({ key }) => claimUnder(key));
     for (const entry of change.changes) {
       if ("deleted" in entry) dropKey(entry.key);
       else takeEntry({ ...entry, revision: change.revision });
@@ -158,6 +179,9 @@ export async function startMirror(
       change.revision,
       change.changes.some(({ key }) => isSite(key)),
     );
+    const claims = [...before, ...change.changes.map(({ key }) => claimUnder(key))];
+    const ports = new Set(claims.flatMap((claim) => concerned(claim, host)));
+    if (ports.size > 0) claimChanged([...ports]);
   }
 
   /** Too much was missed to be told one by one. */
@@ -208,7 +232,7 @@ export async function startMirror(
     groups: maps.groups,
     guests: maps.guests,
     attachments: maps.attachments,
-    elsewhere: maps.elsewhere,
+    claims: maps.claims,
     leases: maps.leases,
     get revision() {
       return revision;
@@ -231,8 +255,12 @@ export async function startMirror(
         else if (broken !== undefined) reject(broken);
         else waiting = [...waiting, { revision: wanted, done: resolve, fail: reject }];
       }),
+    revisionOf: (key) => maps.revisions.get(key) ?? 0,
     onSiteChange: (changed) => {
       siteChanged = changed;
+    },
+    onClaimChange: (changed) => {
+      claimChanged = changed;
     },
     stop: async () => {
       stopping.abort();

@@ -25,6 +25,7 @@ import { attach, detach, viewOf } from "./attach.ts";
 import type { Core } from "./core.ts";
 import { explain } from "./explain.ts";
 import { guestRoutes } from "./guest-routes.ts";
+import { tellWaiting } from "./moves.ts";
 import { tellExceptions, unboundPorts } from "./ports.ts";
 
 type Filter = { readonly guest?: string; readonly port?: string };
@@ -36,7 +37,7 @@ export function createOperations(core: Core): Operations {
     list: async (kind) => objectNames(core, kind).map((name) => objectView(core, kind, name)),
     get: async (kind, name) => getObject(core, kind, name),
     remove: (kind, name) => enforced(core, () => remove(core, kind, name)),
-    attach: (request) => serial(() => attach(core, request)),
+    attach: (request) => attach(core, request),
     detach: (port) => serial(() => detach(core, port)),
     status: async () => status(core),
     drops: async (filter) => core.drops.counts().filter((line) => matches(line, filter)),
@@ -179,6 +180,7 @@ function status(core: Core): StatusView {
   const { parts, mirror, ports, conditions } = core;
   // Attaching makes no pass.
   tellExceptions(ports, conditions);
+  tellWaiting(core);
   const standing = conditions.list();
   return {
     host: parts.host,

@@ -3,8 +3,10 @@ import type { Link } from "../kernel/links.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { Attachment, IpBlock } from "../model/resources.ts";
 import { type Desired, desiredHost, type HostView } from "../plan/desired.ts";
+import { type PortWish, waitingWish } from "../plan/host.ts";
 import { type Core, forget, hostView, setPort } from "./core.ts";
 import type { Look, PassResult } from "./enforcer.ts";
+import { holdIn, isInDoubt, leaveLost, mayStand, sayWhatBecame, teach, tellWaiting } from "./moves.ts";
 import { tellExceptions } from "./ports.ts";
 
 /** What is known of other programs at the rules. */
@@ -26,25 +28,38 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   const isSuspect = meddling.seen || meddling.auditDue;
   const { loaded } = isSuspect ? await enforcer.ensureSkeleton() : { loaded: false };
   meddling.auditDue = false;
-  const attachments = new Map(mirror.attachments);
+  await leaveLost(core);
+  const attachments = new Map([...mirror.attachments].filter(([, own]) => mayStand(core, own)));
   const look: Look = isSuspect || meddling.linksMoved || isAnyShut(core) ? "everything" : "changes";
   meddling.linksMoved = false;
-  const site = { networks: core.facts(), policy: core.policy() };
-  const desired = desiredHost(mirror, attachments.values(), passView(core, look), parts.epoch, site);
+  const desired = desiredOf(core, attachments, look);
   for (const attachment of desired.stale) await forget(core, attachment);
   refuse(core, desired);
   announce(core, desired, attachments);
   const opened = openedBy(core, desired);
   const result = await enforcer.reconcile(desired.wish, look);
+  record(core, result, attachments);
   core.flows.opened(opened, desired.wish);
   if (result.revoked) core.flows.revoked(desired.wish);
-  record(core, result, attachments);
   core.conditions.clear("RULES_REFUSED");
   tellFailures(core);
+  tellWaiting(core);
   tellExceptions(core.ports, core.conditions);
   const changed = loaded || result.changed > 0;
   if (changed) parts.log.info({ changed: result.changed, loaded }, "brought the kernel into line");
   tellRepair(core, meddling, changed);
+  await sayWhatBecame(core);
+}
+
+function desiredOf(core: Core, attachments: ReadonlyMap<InterfaceName, Attachment>, look: Look): Desired {
+  const site = { networks: core.facts(), policy: core.policy() };
+  const desired = desiredHost(core.mirror, attachments.values(), passView(core, look), core.parts.epoch, site);
+  const isWaiting = ({ port }: PortWish): boolean => {
+    const own = attachments.get(port);
+    return own !== undefined && (holdIn(core, own) === "waiting" || isInDoubt(core, own));
+  };
+  const ports = desired.wish.ports.map((wish) => (isWaiting(wish) ? waitingWish(wish) : wish));
+  return { ...desired, wish: { ...desired.wish, ports } };
 }
 
 /** Addresses of NICs that were judged and will be no more. */
@@ -57,7 +72,8 @@ function openedBy({ ports }: Core, { wish }: Desired): readonly IpBlock[] {
 }
 
 /** What is not as it should be is tried again each time. */
-const isAnyShut = ({ ports }: Core): boolean => ports.list().some(({ state }) => state !== "applied");
+const isAnyShut = ({ ports }: Core): boolean =>
+  ports.list().some(({ state, wish }) => state === "failed" || (state === "pending" && wish?.waits !== true));
 
 /**
  * One reading of all links, or none: of a link that changes we hear, and then everything is looked at. Asked one by one, the links of a thousand ports
@@ -97,8 +113,9 @@ function refuse(core: Core, desired: Desired): void {
 function announce(core: Core, desired: Desired, attachments: ReadonlyMap<InterfaceName, Attachment>): void {
   for (const wish of desired.wish.ports) {
     const attachment = attachments.get(wish.port);
-    if (attachment !== undefined && core.ports.get(wish.port)?.state !== "applied")
-      setPort(core, { attachment, state: "pending", wish });
+    if (attachment === undefined || core.ports.get(wish.port)?.state === "applied") continue;
+    if (wish.waits !== true) teach(core, attachment, wish);
+    setPort(core, { attachment, state: "pending", wish });
   }
 }
 
@@ -106,10 +123,8 @@ function record(core: Core, result: PassResult, attachments: ReadonlyMap<Interfa
   for (const { wish, error } of result.ports) {
     const attachment = attachments.get(wish.port);
     if (attachment === undefined) continue;
-    setPort(
-      core,
-      error === undefined ? { attachment, state: "applied", wish } : { attachment, state: "failed", wish, error },
-    );
+    const state = wish.waits === true ? "pending" : "applied";
+    setPort(core, error === undefined ? { attachment, state, wish } : { attachment, state: "failed", wish, error });
   }
 }
 

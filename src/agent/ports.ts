@@ -1,5 +1,5 @@
 /** What became of every attached port, and the views an operator sees of them. */
-import type { Link } from "../kernel/links.ts";
+import type { Link, Links } from "../kernel/links.ts";
 import type { GuardError } from "../model/errors.ts";
 import type { ConditionCode } from "../model/health.ts";
 import { type InterfaceName, isGuarded, type PortPrefix } from "../model/names.ts";
@@ -14,6 +14,8 @@ export interface PortState {
   /** What the kernel was last asked to hold; undefined while nothing could be asked. */
   readonly wish: PortWish | undefined;
   readonly error?: GuardError;
+  /** Of a port that let go: what goes to the next with the NIC. */
+  readonly knows?: readonly string[];
 }
 
 export interface Ports {
@@ -21,12 +23,18 @@ export interface Ports {
   byIndex(ifindex: number): PortState | undefined;
   set(state: PortState): void;
   delete(port: InterfaceName): void;
+  /** Resolves at the next change of the port, or after so many milliseconds. */
+  next(port: InterfaceName, milliseconds: number): Promise<void>;
   list(): readonly PortState[];
 }
 
 export function createPorts(): Ports {
   const byName = new Map<InterfaceName, PortState>();
   const indexes = new Map<number, InterfaceName>();
+  const waiting = new Map<InterfaceName, Set<() => void>>();
+  const tell = (port: InterfaceName): void => {
+    for (const wake of waiting.get(port) ?? []) wake();
+  };
   return {
     get: (port) => byName.get(port),
     byIndex: (ifindex) => {
@@ -39,23 +47,45 @@ export function createPorts(): Ports {
       if (known !== undefined && known.attachment.ifindex !== ifindex) indexes.delete(known.attachment.ifindex);
       byName.set(port, state);
       indexes.set(ifindex, port);
+      tell(port);
     },
     delete: (port) => {
       const known = byName.get(port);
       if (known !== undefined) indexes.delete(known.attachment.ifindex);
       byName.delete(port);
+      tell(port);
     },
+    next: (port, milliseconds) =>
+      new Promise((resolve) => {
+        const wakes = waiting.get(port) ?? new Set();
+        const wake = (): void => {
+          clearTimeout(timer);
+          wakes.delete(wake);
+          if (wakes.size === 0) waiting.delete(port);
+          resolve();
+        };
+        const timer = setTimeout(wake, milliseconds);
+        waiting.set(port, wakes.add(wake));
+      }),
     list: () => [...byName.values()],
   };
 }
+
+/** Of this life of the kernel, and still the interface it was. */
+export const isLive = (
+  { epoch, links }: { readonly epoch: string; readonly links: Pick<Links, "byIndex"> },
+  attachment: Attachment,
+): boolean => attachment.epoch === epoch && links.byIndex(attachment.ifindex)?.name === attachment.port;
 
 /** What the site says of the port's NIC. */
 export interface NicView {
   readonly identity: NicIdentity | undefined;
   readonly addresses6: readonly string[];
+  /** Where the NIC is instead, or who must let go of it first. */
+  readonly whereabouts?: string;
 }
 
-export function portView(state: PortState, { identity: nic, addresses6 }: NicView): PortView {
+export function portView(state: PortState, { identity: nic, addresses6, whereabouts }: NicView): PortView {
   const { port, ifindex, guest, nic: index, since } = state.attachment;
   const binding = state.wish?.binding;
   return {
@@ -70,6 +100,7 @@ export function portView(state: PortState, { identity: nic, addresses6 }: NicVie
     mode: binding?.observed === true ? "observe" : "enforce",
     unchecked: binding?.unchecked ?? [],
     state: state.state,
+    ...(whereabouts === undefined ? {} : { why: whereabouts }),
     ...(state.error === undefined ? {} : { why: `${state.error.message} (${state.error.code})` }),
     since,
   };

@@ -31,8 +31,10 @@ export interface Router {
     readonly changed: number;
     readonly failed: ReadonlyMap<number, GuardError>;
   };
-  /** Everything of a port; its uplink's settings go with the next `reconcile`. */
-  release(ifindex: number): void;
+  /** Everything of a port; its uplink's settings go with the next `reconcile`. `wish` tells what, where nothing is remembered. */
+  release(ifindex: number, wish?: PortWish): void;
+  /** Whether the kernel routes nothing to it and answers for none of its addresses: read back. */
+  isWithdrawn(wish: PortWish): boolean;
   /** Whether what was heard touches anything that is needed. */
   isDisturbed(event: RouteEvent): boolean;
   /** The kernel tells nobody that a proxy entry went. */
@@ -101,10 +103,16 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
     for (const item of [...items].reverse()) quietly(() => routes.remove(item));
   }
 
-  function release(ifindex: number): void {
-    withdraw(wanted.get(ifindex)?.items ?? []);
+  function release(ifindex: number, wish?: PortWish): void {
+    withdraw((wanted.get(ifindex) ?? wish?.routed)?.items ?? []);
     wanted.delete(ifindex);
     putBackAll((other) => other === ifindex);
+  }
+
+  function isWithdrawn({ routed }: PortWish): boolean {
+    if (routed === undefined) return true;
+    const held = new Set(routes.held().map(routeText));
+    return !routed.items.some((item) => (item.kind === "proxy" || item.kind === "route") && held.has(routeText(item)));
   }
 
   function missingOf(wish: PortWish, held: ReadonlySet<string>): readonly RouteItem[] {
@@ -183,7 +191,7 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
   }
 
   const isInUse = (): boolean => wanted.size > 0 || notes.list().length > 0;
-  return { prepare, connect, reconcile, release, isDisturbed, isProxyMissing, settings, isInUse };
+  return { prepare, connect, reconcile, release, isWithdrawn, isDisturbed, isProxyMissing, settings, isInUse };
 }
 
 function attempt(action: () => void): GuardError | undefined {

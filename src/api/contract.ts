@@ -1,6 +1,7 @@
 /** What travels on every endpoint: schemas for what is asked and answered, with an example each. Server, OpenAPI and reference derive from it. */
 import { z } from "zod";
 import { policyShapes } from "../model/capabilities.ts";
+import { moveKinds } from "../model/operations.ts";
 import { reasonTable } from "../model/reasons.ts";
 import { kinds } from "../model/resources.ts";
 import type { RouteId } from "./routes.ts";
@@ -28,7 +29,7 @@ const port = z.object({
   addresses6: z.array(z.string()),
   mode: z.enum(["enforce", "observe"]),
   unchecked: z.array(z.string()),
-  state: z.enum(["applied", "pending", "failed"]),
+  state: z.enum(["applied", "pending", "failed", "moved"]),
   why: z.string().optional(),
   since: time,
 });
@@ -201,6 +202,10 @@ export const contract = {
       port: z.string().max(64),
       guest: z.string().max(64),
       nic: z.int().min(0).max(255).optional(),
+      move: z
+        .enum(moveKinds)
+        .optional()
+        .describe("take the NIC from the port that has it: once that lets go, or without waiting for it for ever"),
     }),
     reply: port,
     example: { body: { port: "vif1.0", guest: "web1" } },

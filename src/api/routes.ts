@@ -55,6 +55,8 @@ export const routes = {
       "PORT_NAME",
       "PORT_TAKEN",
       "NIC_TAKEN",
+      "MOVE_WAITING",
+      "CONFLICT",
       "BRIDGE_MISSING",
       "NFT_REFUSED",
       "KERNEL_REFUSED",

@@ -210,7 +210,7 @@ export function boxOf(topology: Topology, text: string): Box {
 
 // A switch that keeps nothing back: no spanning tree, no snooping, and reserved groups (LLDP, 802.1X) forwarded too
 // (bits 0 to 2 cannot be set). What does not arrive was stopped by vifguard and by nothing else.
-const PLAIN_BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0 group_fwd_mask 65528";
+export const PLAIN_BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0 group_fwd_mask 65528";
 
 /** Nobody answers on the LAN for a link: everybody else has a route to it. */
 export function linkRoutes({ wiring, guests, hosts }: Topology, at?: HostBox): readonly string[] {

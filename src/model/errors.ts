@@ -48,7 +48,16 @@ export const errorCatalogue = {
     hint: "Name guest ports with one of the guarded prefixes ('vifguard status' shows them), or add the prefix with 'vifguard agent --port-prefix'.",
   },
   PORT_TAKEN: { exit: 5, http: 409, hint: "Detach the port first: 'vifguard detach PORT'." },
-  NIC_TAKEN: { exit: 5, http: 409, hint: "A NIC is attached once: detach its other port first ('vifguard status')." },
+  NIC_TAKEN: {
+    exit: 5,
+    http: 409,
+    hint: "A NIC is attached to one port of one host. Move it here with 'vifguard attach PORT --guest GUEST --move', or detach its other port first ('vifguard status' on that host).",
+  },
+  MOVE_WAITING: {
+    exit: 5,
+    http: 504,
+    hint: "The port is prepared and opens by itself once that host lets go. 'vifguard detach PORT' gives the move up. Only when that host is off for certain: 'vifguard attach PORT --guest GUEST --move --force'.",
+  },
   BRIDGE_MISSING: {
     exit: 4,
     http: 409,
@@ -139,3 +148,6 @@ export class GuardError extends Error {
     return errorCatalogue[this.code].hint;
   }
 }
+
+/** Somebody else changed in the store what a transaction was made against. */
+export const isConflict = (error: unknown): boolean => error instanceof GuardError && error.code === "CONFLICT";

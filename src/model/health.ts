@@ -26,6 +26,10 @@ export const conditionCatalogue = {
       `this host's copy of the fleet's store cannot be written; it is old when the store goes away: ${detail}`,
   },
   DHCP_FAILED: { severity: "warning", text: (detail) => `DHCP requests were not answered: ${detail}` },
+  MOVE_WAITING: {
+    severity: "warning",
+    text: (detail) => `ports that are prepared and wait for another to let go of their NIC: ${detail}`,
+  },
   EVENTS_LOST: {
     severity: "info",
     text: (detail) => `kernel events were lost and everything was read again: ${detail}`,

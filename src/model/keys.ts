@@ -11,6 +11,8 @@ export const keys = {
   /** Who holds an address of a network: the claim two writers can never both get. */
   address: (network: ObjectName, address: Ipv4Address | Ipv6Address): string => `address/${network}/${address}`,
   mac: (mac: MacAddress): string => `mac/${mac}`,
+  /** Which host may answer for a NIC of a guest: the one record that every move goes through. */
+  claim: (guest: ObjectName, nic: number): string => `claim/${guest}/${nic}`,
   attachment: (host: HostId, port: InterfaceName): string => `attachment/${host}/${port}`,
   dhcpLease: (network: ObjectName, address: Ipv4Address | Ipv6Address): string => `lease/${network}/${address}`,
 } as const;

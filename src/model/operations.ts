@@ -34,8 +34,8 @@ export interface PortView {
   readonly mode: "enforce" | "observe";
   /** Lines of the contract that the operator switched off for this NIC. */
   readonly unchecked: readonly string[];
-  /** applied: the kernel holds what it should, read back. failed: the port is shut, `why` says so. */
-  readonly state: "applied" | "pending" | "failed";
+  /** applied: the kernel holds what it should, read back. failed: the port is shut, `why` says so. moved: it is shut because another port has its NIC now. */
+  readonly state: "applied" | "pending" | "failed" | "moved";
   readonly why?: string;
   readonly since: number;
 }
@@ -228,6 +228,18 @@ export interface MatrixView {
   readonly cells: readonly { readonly from: string; readonly to: string; readonly services: readonly string[] }[];
 }
 
+export const moveKinds = ["ask", "force"] as const;
+/** `ask`: the port that has the NIC lets go first. `force`: it is asked, and when it does not answer the NIC is taken all the same. */
+export type MoveKind = (typeof moveKinds)[number];
+
+export interface AttachRequest {
+  readonly port: string;
+  readonly guest: string;
+  readonly nic?: number;
+  /** Without it a NIC that another port has is refused. */
+  readonly move?: MoveKind;
+}
+
 /** All methods throw GuardError for what an operator can mend. */
 export interface Operations {
   /** Validated resources; everything or nothing. With `dryRun` nothing is touched. */
@@ -236,7 +248,7 @@ export interface Operations {
   get(kind: Kind, name: string): Promise<ObjectView>;
   remove(kind: Kind, name: string): Promise<ChangeView>;
   /** Without `nic`: the guest's first NIC that is not attached. Returns when the link is up and read back, or throws with the port shut. */
-  attach(request: { readonly port: string; readonly guest: string; readonly nic?: number }): Promise<PortView>;
+  attach(request: AttachRequest): Promise<PortView>;
   /** Detaching what is not attached is fine and answers false. */
   detach(port: string): Promise<{ readonly detached: boolean }>;
   status(): Promise<StatusView>;

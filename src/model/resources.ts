@@ -2,7 +2,7 @@
 import type { Ipv4Address, Ipv4Prefix, Ipv4Range } from "./ipv4.ts";
 import type { Ipv6Address, Ipv6Prefix } from "./ipv6.ts";
 import type { MacAddress } from "./mac.ts";
-import type { InterfaceName, ObjectName } from "./names.ts";
+import type { HostId, InterfaceName, ObjectName } from "./names.ts";
 import type { GroupSpec } from "./policy.ts";
 import type { RateSettings } from "./rates.ts";
 import type { Reason } from "./reasons.ts";
@@ -174,8 +174,28 @@ export interface Attachment {
   readonly epoch: string;
   readonly guest: ObjectName;
   readonly nic: number;
+  /** Number of the claim under which it may open: with another number in the claim it has lost the NIC. */
+  readonly fence: number;
   /** Milliseconds since the Unix epoch. */
   readonly since: number;
+}
+
+/** A port of one host of the fleet. */
+export interface PortPlace {
+  readonly host: HostId;
+  readonly port: InterfaceName;
+}
+
+/** Who may answer for a NIC. Only its holder gives it away, once its port is shut, unless an operator overrides. */
+export interface NicClaim {
+  /** Grows with every new holder and never falls while the guest exists. */
+  readonly fence: number;
+  /** Absent: nobody answers. */
+  readonly holder?: PortPlace;
+  /** Who is prepared and waits for the holder to let go; its port opens under the next number. */
+  readonly next?: PortPlace;
+  /** Whom the guest was speaking to when the last holder let go, as its rules had learned it: a guest that moves does not ask again. */
+  readonly knows?: readonly string[];
 }
 
 /** What the DHCP responder has promised. */

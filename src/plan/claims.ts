@@ -18,6 +18,8 @@ export const siteKeys = {
   /** @param what `network/address` */
   address: (what: string): Key => `address/${what}`,
   mac: (what: string): Key => `mac/${what}`,
+  /** Which host may answer for a NIC. */
+  nicClaim: (guest: string, nic: number): Key => `claim/${guest}/${nic}`,
 } as const;
 
 /** How an address is named among the claims of all networks. */

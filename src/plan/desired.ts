@@ -13,6 +13,7 @@ import { stableNumbers } from "../ruleset/element-bytes.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
 import type { PolicyFamily } from "../ruleset/policy-sets.ts";
+import { bridgedAnnouncement } from "./announcement.ts";
 import { broutedFacts, broutedWish } from "./brouted.ts";
 import type { HostWish, PortWish } from "./host.ts";
 import { areOpen, groupsOf } from "./policy.ts";
@@ -92,7 +93,7 @@ function bridgeOf(name: InterfaceName, network: ObjectName, links: LinkView): Li
   });
 }
 
-type Placed = Pick<PortWish, "binding" | "bridge" | "judged" | "routed" | "brouted">;
+type Placed = Pick<PortWish, "binding" | "bridge" | "judged" | "routed" | "brouted" | "announced">;
 
 /** Where the port goes, and which interface its judged flows pass by. @throws BRIDGE_MISSING, UPLINK_MISSING */
 function placed(
@@ -109,7 +110,13 @@ function placed(
     case "bridged": {
       const { ifindex, mac } = bridgeOf(wiring.bridge, network, links);
       const by = own.policy?.families ?? onlyOpen(families);
-      return { binding: own, bridge: ifindex, ...judgedBy(by, wiring.bridge, mac) };
+      const uplink = wiring.uplink === undefined ? undefined : links.byName(wiring.uplink);
+      return {
+        binding: own,
+        bridge: ifindex,
+        ...judgedBy(by, wiring.bridge, mac),
+        ...bridgedAnnouncement(uplink, own),
+      };
     }
     case "brouted": {
       const { ifindex, mac } = bridgeOf(wiring.bridge, network, links);

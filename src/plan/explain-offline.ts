@@ -57,7 +57,15 @@ function portOf(site: SiteView, target: string): { readonly port: ExplainedPort;
     throw new GuardError("NOT_FOUND", `guest '${guest.name}' has no NIC ${nic}: it has ${guest.spec.nics.length}`, {
       fields: { guest: guest.name, nic },
     });
-  const attachment: Attachment = { port: name, ifindex: IFINDEX, epoch: "", guest: guest.name, nic, since: 0 };
+  const attachment: Attachment = {
+    port: name,
+    ifindex: IFINDEX,
+    epoch: "",
+    guest: guest.name,
+    nic,
+    fence: 1,
+    since: 0,
+  };
   const facts = networkFacts(site);
   const { binding } = portWish(site, facts, attachment, {
     links: { byIndex: () => undefined, byName: anyBridge },

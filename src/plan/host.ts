@@ -18,6 +18,7 @@ import {
 } from "../ruleset/policy-elements.ts";
 import type { PolicyFamily } from "../ruleset/policy-sets.ts";
 import { onLinkElements } from "../ruleset/way-elements.ts";
+import type { Announced } from "./announcement.ts";
 import type { RoutedWish } from "./routed.ts";
 
 /** One attached port as it should be. */
@@ -32,6 +33,10 @@ export interface PortWish {
   readonly routed?: RoutedWish;
   /** What a brouted port needs of its bridge besides. */
   readonly brouted?: RoutedWish;
+  /** What the LAN of a bridge is told when the port opens. */
+  readonly announced?: Announced;
+  /** Another host still answers for the NIC: rules in, link down, in no bridge and without a route. */
+  readonly waits?: true;
   /** Its bridge, or the routed port itself, when what passes there must be judged or kept out of connection tracking. */
   readonly judged?: JudgedBridge;
 }
@@ -298,9 +303,22 @@ function routedSteps(ifindex: number, link: Link): readonly LinkStep[] {
   return steps;
 }
 
+/** The wish of a port that is prepared, while another host still answers for its NIC. */
+export function waitingWish({ routed: _, brouted: __, ...wish }: PortWish): PortWish {
+  return { ...wish, waits: true };
+}
+
+function waitingSteps(ifindex: number, link: Link): readonly LinkStep[] {
+  const steps: LinkStep[] = [];
+  if (link.up) steps.push({ op: "set-up", ifindex, up: false });
+  if (link.master !== 0) steps.push({ op: "set-master", ifindex, master: 0 });
+  return steps;
+}
+
 /** From the link as it is to the guarded, forwarding port; going up is always last. */
 export function linkSteps(wish: PortWish, link: Link, fdb: readonly FdbEntry[]): readonly LinkStep[] {
   const { ifindex, mac } = wish.binding;
+  if (wish.waits === true) return waitingSteps(ifindex, link);
   if (wish.routed !== undefined) return routedSteps(ifindex, link);
   const flags = guestPortFlags(wish);
   const steps: LinkStep[] = [];

@@ -33,6 +33,7 @@ function wishOf(site: SiteView): HostWish {
     port: sure(parseInterfaceName(`vif${n}.0`)),
     ifindex: n + 10,
     epoch: "now",
+    fence: 1,
     guest,
     nic: 0,
     since: 0,

@@ -334,6 +334,17 @@ function deletion(kind: Kind, name: ObjectName, draft: Draft, guest?: Guest): Si
   return { changes: [{ action: "delete", kind, name, sentences }], transaction: draft.transaction() };
 }
 
+const NICS_MOST = 256;
+
+/** A port that is being given to the guest meanwhile makes the deletion a conflict. */
+function removeNicClaims(draft: Draft, revisions: HeldSite["revisions"], { name, nics }: Guest): void {
+  for (let nic = 0; nic < NICS_MOST; nic += 1) {
+    const key = siteKeys.nicClaim(name, nic);
+    if (revisions.has(key)) draft.delete(key);
+    else if (nic < nics.length) draft.read(key);
+  }
+}
+
 function removeGuest(held: HeldSite, guest: Guest): SitePlan {
   if (held.attached.has(guest.name)) throw attached(guest.name, "cannot be deleted");
   const site = wantedSite(held, []);
@@ -341,6 +352,7 @@ function removeGuest(held: HeldSite, guest: Guest): SitePlan {
   const draft = createDraft(held.revisions);
   writeClaims(draft, site.addresses, siteKeys.address);
   writeClaims(draft, site.macs, siteKeys.mac);
+  removeNicClaims(draft, held.revisions, guest);
   return deletion("guest", guest.name, draft, guest);
 }
 

@@ -122,7 +122,7 @@ describe("the guard of a link", () => {
   links.add("eth0");
   const [port, name] = [parseInterfaceName("vif1.0"), parseObjectName("a")];
   if (port === undefined || name === undefined) throw new TypeError("names");
-  const attachment = { port, ifindex: 7, epoch: "e", guest: name, nic: 0, since: 0 };
+  const attachment = { port, ifindex: 7, epoch: "e", guest: name, nic: 0, fence: 1, since: 0 };
   const wish = portWish(site, facts, attachment, { links, families: ["inet"] });
   const own = [...facts.values()][0];
 

@@ -76,7 +76,7 @@ function handlersOf(operations: Operations, version: string): Handlers {
     listObjects: ({ params }) => operations.list(params.kind),
     getObject: ({ params }) => operations.get(params.kind, params.name),
     removeObject: ({ params }) => operations.remove(params.kind, params.name),
-    attach: ({ body: { port, guest, nic } }) => operations.attach({ port, guest, ...given({ nic }) }),
+    attach: ({ body: { port, guest, nic, move } }) => operations.attach({ port, guest, ...given({ nic, move }) }),
     detach: ({ params }) => operations.detach(params.port),
     status: () => operations.status(),
     drops: ({ query }) => operations.drops(given(query)),

@@ -32,6 +32,7 @@ import {
   link4Lengths,
   type Mode,
   type NetworkSpec,
+  type NicClaim,
   type NicIdentity,
   type NicSpec,
   roles,
@@ -39,8 +40,9 @@ import {
   uncheckable,
   type Wiring,
 } from "../model/resources.ts";
+import { nicClaim } from "./claim-shape.ts";
 import { either, fields, list, oneOf, optional, type Shape, shape, text, variants, whole } from "./shape.ts";
-import type { Json, Key, Revision, Snapshot } from "./store.ts";
+import type { Json, Key } from "./store.ts";
 
 /** A NIC that holds an address or a MAC. */
 export interface ClaimRecord {
@@ -65,6 +67,7 @@ export type ParsedKey =
   | NamedKey<"guest">
   | AddressKey<"address">
   | { readonly kind: "mac"; readonly what: MacAddress }
+  | { readonly kind: "claim"; readonly what: string; readonly guest: ObjectName; readonly nic: number }
   | { readonly kind: "attachment"; readonly host: HostId; readonly port: InterfaceName }
   | AddressKey<"lease">;
 
@@ -74,6 +77,7 @@ interface Values {
   readonly guest: Guest;
   readonly address: ClaimRecord;
   readonly mac: ClaimRecord;
+  readonly claim: NicClaim;
   readonly attachment: Attachment;
   readonly lease: DhcpLease;
 }
@@ -214,12 +218,14 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
   }),
   address: claim,
   mac: claim,
+  claim: nicClaim,
   attachment: fields<Attachment>({
     port: interfaceName,
     ifindex: whole(1),
     epoch: anyText,
     guest: objectName,
     nic: whole(0),
+    fence: whole(1),
     since: moment,
   }),
   lease: fields<DhcpLease>({
@@ -256,6 +262,8 @@ function keyOf(record: ParsedKey): Key {
       return keys.address(record.network, record.address);
     case "mac":
       return keys.mac(record.what);
+    case "claim":
+      return keys.claim(record.guest, record.nic);
     case "attachment":
       return keys.attachment(record.host, record.port);
     case "lease":
@@ -280,6 +288,8 @@ function readKey([kind, first = "", second = ""]: readonly string[]): ParsedKey 
       const what = parseMac(first);
       return what === undefined ? undefined : { kind, what };
     }
+    case "claim":
+      return name === undefined ? undefined : { kind, what: `${name}/${second}`, guest: name, nic: Number(second) };
     case "attachment": {
       const [host, port] = [parseHostId(first), parseInterfaceName(second)];
       return host === undefined || port === undefined ? undefined : { kind, host, port };
@@ -322,6 +332,8 @@ export function decodeRecord(key: Key, json: Json): StoreRecord {
       return { ...parsed, value: checked(key, json, shapes.address) };
     case "mac":
       return { ...parsed, value: checked(key, json, shapes.mac) };
+    case "claim":
+      return { ...parsed, value: checked(key, json, shapes.claim) };
     case "attachment": {
       const value = checked(key, json, shapes.attachment);
       assertOwnKey(key, keys.attachment(parsed.host, value.port));
@@ -335,57 +347,4 @@ export function decodeRecord(key: Key, json: Json): StoreRecord {
     default:
       throw corrupt(key, "it is of no kind this version knows");
   }
-}
-
-export interface StoredSite {
-  readonly networks: Map<ObjectName, NetworkSpec>;
-  readonly groups: Map<ObjectName, GroupSpec>;
-  readonly guests: Map<ObjectName, Guest>;
-  /** By key: the same port name exists on many hosts. */
-  readonly attachments: Map<Key, Attachment>;
-  /** By `network/address`, like the claims. */
-  readonly leases: Map<string, DhcpLease>;
-  readonly addressClaims: Map<string, ClaimRecord>;
-  readonly macClaims: Map<MacAddress, ClaimRecord>;
-  readonly revisions: Map<Key, Revision>;
-}
-
-function putRecord(site: StoredSite, key: Key, record: StoreRecord): StoredSite[keyof StoredSite] {
-  switch (record.kind) {
-    case "network":
-      return site.networks.set(record.name, record.value);
-    case "group":
-      return site.groups.set(record.name, record.value);
-    case "guest":
-      return site.guests.set(record.name, record.value);
-    case "address":
-      return site.addressClaims.set(record.what, record.value);
-    case "mac":
-      return site.macClaims.set(record.what, record.value);
-    case "attachment":
-      return site.attachments.set(key, record.value);
-    case "lease":
-      return site.leases.set(record.what, record.value);
-    default:
-      return unreachable(record);
-  }
-}
-
-/** @throws STORE_CORRUPT naming the first bad record */
-export function loadSite({ entries }: Snapshot): StoredSite {
-  const site: StoredSite = {
-    networks: new Map(),
-    groups: new Map(),
-    guests: new Map(),
-    attachments: new Map(),
-    leases: new Map(),
-    addressClaims: new Map(),
-    macClaims: new Map(),
-    revisions: new Map(),
-  };
-  for (const { key, value, revision } of entries.values()) {
-    putRecord(site, key, decodeRecord(key, value));
-    site.revisions.set(key, revision);
-  }
-  return site;
 }

@@ -32,6 +32,12 @@ const steps: readonly string[] = [
   `UPDATE entries SET value = json_patch('{"groups":[],"connections":8192}', value) WHERE key LIKE 'network/%';
    UPDATE entries SET value = json_object('ingress', ${rulesOf("ingress")}, 'egress', ${rulesOf("egress")}) WHERE key LIKE 'group/%';
    UPDATE entries SET value = json_remove(value, '$.egress') WHERE key LIKE 'group/%' AND json_array_length(value, '$.egress') = 0;`,
+  // A NIC belongs to one port of one host. Of several that were given to one NIC the last stands, the others were left over.
+  `INSERT INTO entries (key, value, revision)
+     SELECT 'claim/' || (value ->> '$.guest') || '/' || (value ->> '$.nic'),
+       json_object('fence', 1, 'holder', json_object('host', substr(key, 12, instr(substr(key, 12), '/') - 1), 'port', value ->> '$.port')), max(revision, 1)
+     FROM (SELECT key, value, revision, max(value ->> '$.since') FROM entries WHERE key LIKE 'attachment/%' GROUP BY value ->> '$.guest', value ->> '$.nic');
+   UPDATE entries SET value = json_set(value, '$.fence', 1) WHERE key LIKE 'attachment/%';`,
 ];
 
 export const storeFormat = steps.length;

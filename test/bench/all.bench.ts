@@ -6,9 +6,11 @@ import { benchAttach } from "./attach.ts";
 import { benchDhcp } from "./dhcp.ts";
 import { benchFlood } from "./flood.ts";
 import { benchFrameCost } from "./frame-cost.ts";
+import { benchMove } from "./move.ts";
 import { benchPolicy, benchPolicyChange } from "./policy.ts";
 import type { BenchRow } from "./row.ts";
 import { benchStore } from "./store.ts";
+import { benchWiring } from "./wiring.ts";
 
 const suites = {
   "frame-cost": benchFrameCost,
@@ -18,6 +20,8 @@ const suites = {
   policy: benchPolicy,
   "policy-change": benchPolicyChange,
   flood: benchFlood,
+  wiring: benchWiring,
+  move: benchMove,
 };
 
 test("benchmarks", async () => {

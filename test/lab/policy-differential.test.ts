@@ -92,6 +92,7 @@ async function enforce(site: SiteView): Promise<void> {
       port: name(port),
       ifindex: index(port),
       epoch: "now",
+      fence: 1,
       guest: [...site.guests.keys()][n] ?? raise(port),
       nic: 0,
       since: 0,

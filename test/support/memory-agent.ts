@@ -28,7 +28,8 @@ export const EPOCH = "boot/1";
 
 /** @param own what the test looks at, or stands in the way of */
 export function startMemoryAgent(
-  own: Pick<AgentParts, "nft" | "links" | "store"> & Partial<Pick<AgentParts, "routing">>,
+  own: Pick<AgentParts, "nft" | "links" | "store"> &
+    Partial<Pick<AgentParts, "routing" | "frames" | "host" | "movePatience" | "storeHealth">>,
 ): Promise<Agent> {
   return startAgent({
     frames: memoryFrames(),

@@ -2,9 +2,9 @@
 
 import { policyShapeCatalogue } from "../../model/capabilities.ts";
 import { GuardError } from "../../model/errors.ts";
-import type { PortView, StatusView } from "../../model/operations.ts";
+import type { MoveKind, PortView, StatusView } from "../../model/operations.ts";
 import { clientFor } from "../agent-client.ts";
-import type { Command } from "../command.ts";
+import type { Command, Input } from "../command.ts";
 import { nicNumber } from "../nic-option.ts";
 import { type Column, clean, formatOf, sections, show, span, table } from "../output.ts";
 
@@ -27,6 +27,12 @@ const portColumns: readonly Column<PortView>[] = [
   { title: "WHY", text: (row) => row.why ?? "" },
 ];
 
+function moveKind(input: Input): MoveKind | undefined {
+  if (!input.flag("force")) return input.flag("move") ? "ask" : undefined;
+  if (input.flag("move")) return "force";
+  throw new GuardError("USAGE", "--force goes with --move: it takes the NIC from a host that is off for certain");
+}
+
 export const attachCommand: Command = {
   name: "attach",
   summary: "give a port to a guest: rules in, read back, link up",
@@ -40,17 +46,31 @@ export const attachCommand: Command = {
       value: "N",
       text: "which of its NICs, counted from 0 (default: the first that has no port)",
     },
+    move: {
+      type: "boolean",
+      text: "take the NIC from the port that has it, on this host or another: that one is shut before this one opens",
+    },
+    force: {
+      type: "boolean",
+      text: "with --move: when it does not answer, take the NIC all the same. TWO HOSTS ANSWER FOR ONE ADDRESS if that host is not off",
+    },
   },
-  examples: ["vifguard attach vif1.0 --guest web1", "vifguard attach tap7 --guest db1 --nic 1"],
+  examples: [
+    "vifguard attach vif1.0 --guest web1",
+    "vifguard attach tap7 --guest db1 --nic 1",
+    "vifguard attach vif9.0 --guest web1 --move",
+  ],
   run: async (input, io) => {
     const format = formatOf(input);
     const guest = input.option("guest");
     const nic = nicNumber(input);
     if (guest === undefined) throw new GuardError("USAGE", "--guest is missing: whose port is it?");
+    const move = moveKind(input);
     const port = await clientFor(input, io).attach({
       port: input.argument("PORT"),
       guest,
       ...(nic === undefined ? {} : { nic }),
+      ...(move === undefined ? {} : { move }),
     });
     await show(
       io,

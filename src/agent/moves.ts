@@ -1,0 +1,190 @@
+/**
+ * A NIC moves from one port to another, of this host or of two (invariant I18). The port that has it lets go when the claim asks it to: shut, read back, and only
+ * then said in the store; the port that waits opens when the claim names it. Both follow the claim as it changes, and again in every pass.
+ */
+import { GuardError } from "../model/errors.ts";
+import type { InterfaceName } from "../model/names.ts";
+import type { Attachment, PortPlace } from "../model/resources.ts";
+import { portWish } from "../plan/desired.ts";
+import type { PortWish } from "../plan/host.ts";
+import { type Hold, holdOf, samePlace, settled } from "../plan/nic-claims.ts";
+import type { Transaction } from "../store/store.ts";
+import { type Core, claimChange, claimOf, close, forget, hostView, releaseOf, setPort } from "./core.ts";
+import { isLive, type PortState } from "./ports.ts";
+
+/** What could not be let go, or could not be said, is tried again after so long, in milliseconds. */
+const RETRY_MS = 1_000;
+/** A move that takes longer is told in `status`, in milliseconds: what goes well takes some ten. */
+const TOLD_AFTER = 2_000;
+
+export const holdIn = (core: Core, attachment: Attachment): Hold =>
+  holdOf(claimOf(core, attachment), core.parts.host, attachment);
+
+/** Whether the kernel may hold anything for it. */
+export function mayStand(core: Core, attachment: Attachment): boolean {
+  const hold = holdIn(core, attachment);
+  return hold === "ours" || hold === "waiting";
+}
+
+/**
+ * While the store is away its copy may not know that this host let go of the NIC. What is open stays; what an agent before this one left shut opens when the store
+ * has been heard.
+ */
+export function isInDoubt({ parts, ports }: Core, { port, ifindex }: Attachment): boolean {
+  if (parts.storeHealth?.now() === undefined || ports.get(port)?.state === "applied") return false;
+  return parts.links.byIndex(ifindex)?.up !== true;
+}
+
+export const placeText = ({ host, port }: PortPlace): string => `port '${port}' of host '${host}'`;
+
+/** Where the NIC of a port that does not have it is. */
+export function whereaboutsOf(core: Core, { attachment, state, wish }: PortState): string | undefined {
+  const { holder, next } = claimOf(core, attachment) ?? {};
+  if (state === "moved")
+    return holder === undefined ? "moved, and attached nowhere now" : `moved to ${placeText(holder)}`;
+  if (wish?.waits === true && holder !== undefined)
+    return samePlace(holder, { host: core.parts.host, port: attachment.port })
+      ? "waits for the store, which may have given its NIC to another"
+      : `waits for ${placeText(holder)} to let go`;
+  return next === undefined || state === "failed" ? undefined : `asked to let go for ${placeText(next)}`;
+}
+
+/** Ports of this host whose claims changed. */
+export async function followClaims(core: Core, ports: readonly InterfaceName[]): Promise<void> {
+  for (const port of ports) {
+    const attachment = core.mirror.attachments.get(port);
+    if (attachment === undefined) continue;
+    // Never seen by this agent, or asked for with an answer that was lost: the pass knows what to do with it.
+    if (core.ports.get(port) === undefined) core.loop.wake();
+    else await follow(core, attachment);
+  }
+}
+
+async function follow(core: Core, attachment: Attachment): Promise<void> {
+  const known = core.ports.get(attachment.port);
+  switch (holdIn(core, attachment)) {
+    case "asked":
+    case "lost":
+      if (known?.state === "moved" || leave(core, attachment)) await confirm(core, attachment);
+      return;
+    case "ours":
+      if (known?.state === "moved" || known?.wish?.waits === true) open(core, attachment);
+      await settle(core, attachment);
+      return;
+    default:
+      // Waits on.
+      return;
+  }
+}
+
+/** Before the port opens: whom the guest goes on to speak to. */
+export function teach(core: Core, attachment: Attachment, wish: PortWish): void {
+  const { knows = [] } = claimOf(core, attachment) ?? {};
+  if (knows.length > 0) core.enforcer.learned.teach(wish.binding, knows);
+}
+
+/** What was carried over is learned, and must not be learned again when it is no longer true. */
+async function settle(core: Core, attachment: Attachment): Promise<void> {
+  if (core.ports.get(attachment.port)?.state !== "applied") return;
+  await say(core, attachment, () => {
+    const claim = claimOf(core, attachment);
+    if (claim?.knows === undefined || holdIn(core, attachment) !== "ours") return NOTHING;
+    return claimChange(core, attachment, settled(claim));
+  });
+}
+
+/** From whatever the port is to what its NIC needs. What fails is tried again by the next pass. */
+export function open(core: Core, attachment: Attachment): void {
+  let wish: PortWish | undefined;
+  try {
+    wish = portWish(core.mirror, core.facts(), attachment, hostView(core));
+    teach(core, attachment, wish);
+    core.enforcer.attach(wish);
+    setPort(core, { attachment, state: "applied", wish });
+  } catch (error) {
+    setPort(core, { attachment, state: "failed", wish, error: asGuardError(error) });
+    retry(core);
+  }
+}
+
+/** Shuts the port and reads back that it is; false when it cannot be said that it is shut, and then nobody is told so. */
+function leave(core: Core, attachment: Attachment): boolean {
+  const { port, ifindex } = attachment;
+  const wish = core.ports.get(port)?.wish ?? wishOf(core, attachment);
+  try {
+    const knows = wish === undefined ? [] : core.enforcer.learned.of(wish.binding);
+    close(core, attachment, wish, () => undefined);
+    if (!core.enforcer.isShut(ifindex, wish))
+      throw new GuardError("VERIFY_FAILED", `port '${port}' does not shut`, { fields: { port } });
+    core.ports.set({ attachment, state: "moved", wish: undefined, knows });
+    core.parts.log.info({ port, guest: attachment.guest, nic: attachment.nic }, "let go of the NIC");
+    return true;
+  } catch (error) {
+    core.ports.set({ attachment, state: "failed", wish, error: asGuardError(error) });
+    retry(core);
+    return false;
+  }
+}
+
+/** For an agent that has not seen the port applied, but whose kernel may hold all of it. */
+function wishOf(core: Core, attachment: Attachment): PortWish | undefined {
+  try {
+    return portWish(core.mirror, core.facts(), attachment, hostView(core));
+  } catch (error) {
+    asGuardError(error);
+    return undefined;
+  }
+}
+
+/** The claim is given on; the port keeps its record, and stays shut. */
+function confirm(core: Core, attachment: Attachment): Promise<void> {
+  // Whoever asked may have given up meanwhile.
+  return say(core, attachment, () => (holdIn(core, attachment) === "asked" ? releaseOf(core, attachment) : NOTHING));
+}
+
+const NOTHING: Transaction = { expect: [], writes: [] };
+
+async function say(core: Core, { port }: Attachment, make: () => Transaction): Promise<void> {
+  try {
+    if (make().writes.length > 0) await core.writeAnew(make);
+  } catch (error) {
+    core.parts.log.warn({ error: String(error), port }, "what became of a port could not be said in the store");
+    retry(core);
+  }
+}
+
+/** Before anything else in a pass: what this host has lost is shut. */
+export async function leaveLost(core: Core): Promise<void> {
+  for (const attachment of [...core.mirror.attachments.values()]) {
+    if (mayStand(core, attachment)) continue;
+    if (!isLive(core.parts, attachment)) await forget(core, attachment);
+    else if (core.ports.get(attachment.port)?.state !== "moved") leave(core, attachment);
+  }
+}
+
+/** After the rules of a pass, which removed what was left of ports that this agent never saw applied. */
+export async function sayWhatBecame(core: Core): Promise<void> {
+  for (const attachment of [...core.mirror.attachments.values()]) {
+    if (core.ports.get(attachment.port)?.state === "moved") await confirm(core, attachment);
+    else if (claimOf(core, attachment)?.knows !== undefined) await settle(core, attachment);
+  }
+}
+
+function retry({ loop }: Core): void {
+  setTimeout(loop.wake, RETRY_MS).unref();
+}
+
+export function tellWaiting(core: Core): void {
+  const late = core.ports.list().filter(({ attachment, wish }) => {
+    const isLate = core.parts.clock.now() - attachment.since >= TOLD_AFTER;
+    return isLate && wish?.waits === true && holdIn(core, attachment) === "waiting";
+  });
+  const text = late.map((state) => `${state.attachment.port} (${whereaboutsOf(core, state) ?? "nobody asked"})`);
+  if (late.length === 0) core.conditions.clear("MOVE_WAITING");
+  else core.conditions.raise("MOVE_WAITING", text.join(", "));
+}
+
+function asGuardError(error: unknown): GuardError {
+  if (error instanceof GuardError) return error;
+  throw error;
+}

@@ -1,0 +1,96 @@
+/** Which NIC a port is given, and what the store must say of it: decided against the claims as they are now. */
+import { GuardError } from "../model/errors.ts";
+import { keys } from "../model/keys.ts";
+import { type InterfaceName, parseObjectName } from "../model/names.ts";
+import type { AttachRequest } from "../model/operations.ts";
+import type { Attachment, Guest, NicClaim, PortPlace } from "../model/resources.ts";
+import { asked, nextFence, samePlace, taken } from "../plan/nic-claims.ts";
+import type { Transaction } from "../store/store.ts";
+import { type Core, claimChange, claimOf } from "./core.ts";
+import { placeText } from "./moves.ts";
+import { isLive } from "./ports.ts";
+
+export interface Placing {
+  readonly attachment: Attachment;
+  /** Another port has the NIC and is asked to let go. */
+  readonly waits: boolean;
+  readonly transaction: Transaction;
+}
+
+/** @throws NOT_FOUND */
+function guestOf({ mirror }: Core, text: string): Guest {
+  const name = parseObjectName(text);
+  const guest = name === undefined ? undefined : mirror.guests.get(name);
+  if (guest !== undefined) return guest;
+  throw new GuardError("NOT_FOUND", `guest '${text}' does not exist`, { fields: { guest: text } });
+}
+
+const claimOn = (core: Core, { name }: Guest, nic: number): NicClaim | undefined => claimOf(core, { guest: name, nic });
+
+/** Attachments of this host whose interface is gone, and which still have a NIC of the guest. */
+export function staleHolders(core: Core, request: AttachRequest): readonly Attachment[] {
+  const guest = guestOf(core, request.guest);
+  return guest.nics.flatMap((_, nic) => {
+    const holder = claimOn(core, guest, nic)?.holder;
+    const own = holder?.host === core.parts.host ? core.mirror.attachments.get(holder.port) : undefined;
+    return own === undefined || isLive(core.parts, own) ? [] : [own];
+  });
+}
+
+/** Who has the NIC and is not this port. A claim of this host without its attachment is nobody's. */
+function rivalOf(core: Core, claim: NicClaim | undefined, here: PortPlace): PortPlace | undefined {
+  const holder = claim?.holder;
+  if (holder === undefined || samePlace(holder, here)) return undefined;
+  const isOrphan = holder.host === here.host && core.mirror.attachments.get(holder.port)?.fence !== claim?.fence;
+  return isOrphan ? undefined : holder;
+}
+
+function nicTaken(guest: Guest, nic: number, at: PortPlace, way: "is attached to" | "is on its way to"): GuardError {
+  return new GuardError("NIC_TAKEN", `NIC ${nic} of guest '${guest.name}' ${way} ${placeText(at)}`, {
+    fields: { guest: guest.name, nic, host: at.host, port: at.port },
+  });
+}
+
+/** Without a number: the first that nobody has; of a move the first that another host has. */
+function chosenNic(core: Core, guest: Guest, here: PortPlace, { nic, move }: AttachRequest): number {
+  if (nic !== undefined) return nic;
+  const rivals = guest.nics.map((_, index) => rivalOf(core, claimOn(core, guest, index), here));
+  const far = move === undefined ? -1 : rivals.findIndex((rival) => rival !== undefined && rival.host !== here.host);
+  const free = rivals.indexOf(undefined);
+  return Math.max(0, far === -1 ? free : far);
+}
+
+/** @throws NOT_FOUND, NIC_TAKEN */
+export function placing(core: Core, port: InterfaceName, ifindex: number, request: AttachRequest): Placing {
+  const { parts } = core;
+  const here = { host: parts.host, port };
+  const guest = guestOf(core, request.guest);
+  const nic = chosenNic(core, guest, here, request);
+  if (guest.nics[nic] === undefined)
+    throw new GuardError("NOT_FOUND", `guest '${guest.name}' has no NIC ${nic}: it has ${guest.nics.length}`, {
+      fields: { guest: guest.name, nic },
+    });
+  const claim = claimOn(core, guest, nic);
+  const rival = rivalOf(core, claim, here);
+  if (rival !== undefined && request.move === undefined) throw nicTaken(guest, nic, rival, "is attached to");
+  const next = claim?.next;
+  if (next !== undefined && !samePlace(next, here) && request.move !== "force")
+    throw nicTaken(guest, nic, next, "is on its way to");
+  const value = claim !== undefined && rival !== undefined ? asked(claim, here) : taken(claim, here);
+  const attachment: Attachment = {
+    port,
+    ifindex,
+    epoch: parts.epoch,
+    guest: guest.name,
+    nic,
+    fence: nextFence(claim),
+    since: parts.clock.now(),
+  };
+  const { expect, writes } = claimChange(core, attachment, value);
+  const own = { op: "put", key: keys.attachment(parts.host, port), value: { ...attachment } } as const;
+  return {
+    attachment,
+    waits: rival !== undefined,
+    transaction: { expect, writes: [...writes, own] },
+  };
+}

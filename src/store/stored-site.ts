@@ -1,0 +1,66 @@
+/** The whole of a store, read back and sorted by kind. */
+import type { MacAddress } from "../model/mac.ts";
+import type { ObjectName } from "../model/names.ts";
+import { unreachable } from "../model/never.ts";
+import type { GroupSpec } from "../model/policy.ts";
+import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim } from "../model/resources.ts";
+import { type ClaimRecord, decodeRecord, type StoreRecord } from "./collections.ts";
+import type { Key, Revision, Snapshot } from "./store.ts";
+
+export interface StoredSite {
+  readonly networks: Map<ObjectName, NetworkSpec>;
+  readonly groups: Map<ObjectName, GroupSpec>;
+  readonly guests: Map<ObjectName, Guest>;
+  /** By key: the same port name exists on many hosts. */
+  readonly attachments: Map<Key, Attachment>;
+  /** By `network/address`, like the claims. */
+  readonly leases: Map<string, DhcpLease>;
+  readonly addressClaims: Map<string, ClaimRecord>;
+  readonly macClaims: Map<MacAddress, ClaimRecord>;
+  /** By `guest/nic`. */
+  readonly nicClaims: Map<string, NicClaim>;
+  readonly revisions: Map<Key, Revision>;
+}
+
+function putRecord(site: StoredSite, key: Key, record: StoreRecord): StoredSite[keyof StoredSite] {
+  switch (record.kind) {
+    case "network":
+      return site.networks.set(record.name, record.value);
+    case "group":
+      return site.groups.set(record.name, record.value);
+    case "guest":
+      return site.guests.set(record.name, record.value);
+    case "address":
+      return site.addressClaims.set(record.what, record.value);
+    case "mac":
+      return site.macClaims.set(record.what, record.value);
+    case "claim":
+      return site.nicClaims.set(record.what, record.value);
+    case "attachment":
+      return site.attachments.set(key, record.value);
+    case "lease":
+      return site.leases.set(record.what, record.value);
+    default:
+      return unreachable(record);
+  }
+}
+
+/** @throws STORE_CORRUPT naming the first bad record */
+export function loadSite({ entries }: Snapshot): StoredSite {
+  const site: StoredSite = {
+    networks: new Map(),
+    groups: new Map(),
+    guests: new Map(),
+    attachments: new Map(),
+    leases: new Map(),
+    addressClaims: new Map(),
+    macClaims: new Map(),
+    nicClaims: new Map(),
+    revisions: new Map(),
+  };
+  for (const { key, value, revision } of entries.values()) {
+    putRecord(site, key, decodeRecord(key, value));
+    site.revisions.set(key, revision);
+  }
+  return site;
+}

@@ -1,0 +1,346 @@
+/**
+ * One NIC, one host (invariant I18), on memory kernels over one store: whoever crashes, is refused or is cut off at whichever touch of kernel or store, never do two
+ * ports answer for a NIC, and when everybody is back exactly the holder of the claim does.
+ */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { GuardError } from "../src/model/errors.ts";
+import type { MoveKind } from "../src/model/operations.ts";
+import { type Fleet, raiseFleet, type Wired } from "./support/memory-fleet.ts";
+
+const wirings: readonly Wired[] = ["bridged", "routed"];
+
+async function withFleet(wired: Wired, use: (fleet: Fleet) => Promise<void>, names?: readonly string[]): Promise<void> {
+  const fleet = await raiseFleet(wired, names);
+  for (const host of fleet.hosts) for (const port of ["vif1.0", "vif2.0"]) host.plug(port);
+  try {
+    await use(fleet);
+  } finally {
+    await fleet.stop();
+  }
+}
+
+/** The code it is refused with, or the state it answers. */
+async function outcome(call: Promise<unknown>): Promise<unknown> {
+  try {
+    const value = await call;
+    return typeof value === "object" && value !== null && "state" in value ? value.state : value;
+  } catch (error) {
+    if (error instanceof GuardError) return error.code;
+    throw error;
+  }
+}
+
+describe.each(wirings)("%s", (wired) => {
+  test("a NIC that another host has is refused by name, and a move brings it over", () =>
+    withFleet(wired, async ({ first, second, answering, claim, ...fleet }) => {
+      await first.attach("vif1.0");
+      const refused = await second.attach("vif2.0").catch((error: unknown) => error);
+      expect(refused).toMatchObject({
+        code: "NIC_TAKEN",
+        fields: { host: "a", port: "vif1.0", guest: "web1", nic: 0 },
+      });
+      expect(refused instanceof GuardError && refused.hint).toContain("--move");
+      expect(second.linkOf("vif2.0")?.up, "and it stays shut").toBe(false);
+      const moved = await second.attach("vif2.0", "ask");
+      expect(moved).toMatchObject({ state: "applied", port: "vif2.0" });
+      expect([first.answering(), second.answering(), fleet.most()]).toEqual([0, 1, 1]);
+      expect(await claim()).toEqual({ fence: 2, holder: { host: "b", port: "vif2.0" } });
+      const [port] = (await first.status()).ports;
+      expect(port).toMatchObject({ state: "moved", why: "moved to port 'vif2.0' of host 'b'" });
+      expect((await first.status()).healthy).toBe(true);
+      expect(await second.attach("vif2.0", "ask"), "a second call changes nothing").toEqual(moved);
+      expect(await first.attach("vif1.0").then(undefined, ({ code }) => code)).toBe("NIC_TAKEN");
+      expect(await outcome(first.attach("vif1.0", "ask")), "and back").toBe("applied");
+      expect([first.answering(), second.answering(), fleet.most(), answering()]).toEqual([1, 0, 1, 1]);
+    }));
+
+  test("the new host tells the LAN, the old one does not any more", () =>
+    withFleet(wired, async ({ first, second }) => {
+      await first.attach("vif1.0");
+      const before = first.frames.sent.length;
+      expect(before, "control: an attach is announced").toBeGreaterThan(0);
+      await second.attach("vif2.0", "ask");
+      const [told] = second.frames.sent;
+      expect(told?.ifindex).toBe(second.linkOf("eth0")?.ifindex);
+      // Sender of a gratuitous ARP.
+      expect(told?.bytes.subarray(28, 32)).toEqual(Uint8Array.of(10, 0, 0, 10));
+      expect(first.frames.sent.length).toBe(before);
+    }));
+
+  test("a port is detached where it was moved from, or where it is, and the NIC is free for the next", () =>
+    withFleet(wired, async ({ first, second, claim }) => {
+      await first.attach("vif1.0");
+      await second.attach("vif2.0", "ask");
+      await first.detach("vif1.0");
+      expect([second.answering(), await claim()]).toEqual([1, { fence: 2, holder: { host: "b", port: "vif2.0" } }]);
+      await second.detach("vif2.0");
+      expect(await claim(), "the number stays").toEqual({ fence: 2 });
+      expect(await outcome(first.attach("vif1.0"))).toBe("applied");
+      expect(await claim()).toEqual({ fence: 3, holder: { host: "a", port: "vif1.0" } });
+    }));
+
+  test("a guest that is deleted takes its claims along, and one that is attached is not deleted", () =>
+    withFleet(wired, async ({ first, second, claim, ...fleet }) => {
+      await first.attach("vif1.0");
+      expect(await outcome(second.remove())).toBe("IN_USE");
+      await first.detach("vif1.0");
+      await fleet.settle();
+      await second.remove();
+      expect(await claim()).toBeUndefined();
+    }));
+
+  test("within one host a NIC goes from one port to another in the same way", () =>
+    withFleet(wired, async ({ first, claim, ...fleet }) => {
+      await first.attach("vif1.0");
+      expect(await outcome(first.attach("vif2.0"))).toBe("NIC_TAKEN");
+      expect(await outcome(first.attach("vif2.0", "ask"))).toBe("applied");
+      expect([first.linkOf("vif1.0")?.up, first.linkOf("vif2.0")?.up, fleet.most()]).toEqual([false, true, 1]);
+      expect(await claim()).toMatchObject({ holder: { host: "a", port: "vif2.0" } });
+    }));
+
+  test("of two that attach one NIC at once exactly one wins, and the other is told who", () =>
+    withFleet(wired, async ({ first, second, answering, ...fleet }) => {
+      const both = await Promise.all([outcome(first.attach("vif1.0")), outcome(second.attach("vif2.0"))]);
+      expect(both.sort()).toEqual(["NIC_TAKEN", "applied"]);
+      expect([answering(), fleet.most()]).toEqual([1, 1]);
+    }));
+
+  test("two that would move it at once: one wins, the other hears that it is on its way, or where it is", () =>
+    withFleet(
+      wired,
+      async ({ hosts, answering, ...fleet }) => {
+        const [a, b, c] = hosts;
+        if (a === undefined || b === undefined || c === undefined) throw new TypeError("three hosts");
+        await a.attach("vif1.0");
+        const both = await Promise.all([outcome(b.attach("vif1.0", "ask")), outcome(c.attach("vif1.0", "ask"))]);
+        expect(both).toContain("applied");
+        await fleet.settle();
+        expect([answering(), fleet.most()]).toEqual([1, 1]);
+      },
+      ["a", "b", "c"],
+    ));
+
+  test("a host that is off is waited for, said so, and the move goes on when it is back", () =>
+    withFleet(wired, async ({ first, second, answering, claim, ...fleet }) => {
+      await first.attach("vif1.0");
+      first.crash();
+      expect(await outcome(second.attach("vif2.0", "ask"))).toBe("MOVE_WAITING");
+      const [port] = (await second.status()).ports;
+      expect(port).toMatchObject({ state: "pending", why: "waits for port 'vif1.0' of host 'a' to let go" });
+      expect([first.answering(), second.answering()], "the dead agent's kernel still answers").toEqual([1, 0]);
+      expect(await outcome(second.attach("vif2.0", "ask")), "asked again").toBe("MOVE_WAITING");
+      await first.start();
+      await fleet.settle();
+      expect([first.answering(), second.answering(), fleet.most()]).toEqual([0, 1, 1]);
+      expect(await claim()).toEqual({ fence: 2, holder: { host: "b", port: "vif2.0" } });
+    }));
+
+  test("who waits may give up, and the holder keeps what it has", () =>
+    withFleet(wired, async ({ first, second, claim }) => {
+      await first.attach("vif1.0");
+      first.crash();
+      await outcome(second.attach("vif2.0", "ask"));
+      await second.detach("vif2.0");
+      await first.start();
+      expect([first.answering(), second.answering()]).toEqual([1, 0]);
+      expect(await claim()).toEqual({ fence: 1, holder: { host: "a", port: "vif1.0" } });
+    }));
+
+  test("by force the NIC is taken from a host that does not answer, and that one shuts its port before it does anything else", () =>
+    withFleet(wired, async ({ first, second, claim, ...fleet }) => {
+      await first.attach("vif1.0");
+      first.crash();
+      expect(await outcome(second.attach("vif2.0", "force"))).toBe("applied");
+      expect(await claim()).toEqual({ fence: 2, holder: { host: "b", port: "vif2.0" } });
+      expect([first.answering(), second.answering()], "what --force is warned of").toEqual([1, 1]);
+      await first.start();
+      expect([first.answering(), second.answering()]).toEqual([0, 1]);
+      expect((await first.status()).ports[0]).toMatchObject({ state: "moved" });
+      await fleet.settle();
+      expect(await claim(), "and it has no say any more").toEqual({ fence: 2, holder: { host: "b", port: "vif2.0" } });
+    }));
+
+  test("by force, but the holder answers: it is asked first, and never do two answer", () =>
+    withFleet(wired, async ({ first, second, ...fleet }) => {
+      await first.attach("vif1.0");
+      expect(await outcome(second.attach("vif2.0", "force"))).toBe("applied");
+      expect([first.answering(), second.answering(), fleet.most()]).toEqual([0, 1, 1]);
+    }));
+
+  test("two that force at once: one has it, and the other is told", () =>
+    withFleet(
+      wired,
+      async ({ hosts, answering, ...fleet }) => {
+        const [a, b, c] = hosts;
+        if (a === undefined || b === undefined || c === undefined) throw new TypeError("three hosts");
+        await a.attach("vif1.0");
+        a.crash();
+        a.shut("vif1.0");
+        const both = await Promise.all([outcome(b.attach("vif1.0", "force")), outcome(c.attach("vif1.0", "force"))]);
+        await fleet.settle();
+        expect(both.filter((one) => one === "applied")).toEqual(["applied"]);
+        expect([answering(), fleet.most()]).toEqual([1, 1]);
+      },
+      ["a", "b", "c"],
+    ));
+
+  test("a host that was cut off while its NIC was taken shuts its port as soon as it hears of it", () =>
+    withFleet(wired, async ({ first, second, ...fleet }) => {
+      await first.attach("vif1.0");
+      first.cut();
+      expect(await outcome(second.attach("vif2.0", "ask"))).toBe("MOVE_WAITING");
+      expect([first.answering(), second.answering(), fleet.most()], "cut off it goes on").toEqual([1, 0, 1]);
+      expect(await outcome(second.attach("vif2.0", "force"))).toBe("applied");
+      first.heal();
+      await fleet.settle();
+      expect([first.answering(), second.answering()]).toEqual([0, 1]);
+    }));
+
+  test("an agent that starts while the store is away keeps what is open, and opens nothing that is shut until the store was heard", () =>
+    withFleet(wired, async ({ first, ...fleet }) => {
+      await first.attach("vif1.0");
+      first.crash();
+      first.health.tell("no member answers");
+      await first.start();
+      expect([first.answering(), (await first.status()).ports[0]?.state], "control").toEqual([1, "applied"]);
+      first.crash();
+      first.shut("vif1.0");
+      await first.start();
+      expect(first.answering()).toBe(0);
+      expect((await first.status()).ports[0]).toMatchObject({
+        state: "pending",
+        why: "waits for the store, which may have given its NIC to another",
+      });
+      first.health.tell(undefined);
+      await fleet.settle();
+      expect([first.answering(), (await first.status()).ports[0]?.state]).toEqual([1, "applied"]);
+    }));
+
+  test("whoever ends or is refused at any one touch of a move: never two answer, and when all are back one does", async () => {
+    const counted = { a: 0, b: 0 };
+    await withFleet(wired, async ({ first, second }) => {
+      await first.attach("vif1.0");
+      const before = { a: first.touches, b: second.touches };
+      await second.attach("vif2.0", "ask");
+      counted.a = first.touches - before.a;
+      counted.b = second.touches - before.b;
+    });
+    expect(Math.min(counted.a, counted.b), "a move touches both").toBeGreaterThan(3);
+    for (const who of ["a", "b"] as const)
+      for (const kind of ["crash", "refuse"] as const)
+        for (let nth = 1; nth <= counted[who] + 1; nth += 1) await failAt(wired, who, kind, nth);
+  }, 120_000);
+});
+
+async function failAt(wired: Wired, who: "a" | "b", kind: "crash" | "refuse", nth: number): Promise<void> {
+  await withFleet(wired, async ({ first, second, answering, claim, ...fleet }) => {
+    const where = `${kind} of ${who} at its touch ${nth}`;
+    await first.attach("vif1.0");
+    (who === "a" ? first : second).limit(nth, kind);
+    await outcome(second.attach("vif2.0", "ask"));
+    await fleet.settle();
+    expect(fleet.most(), where).toBe(1);
+    for (const host of [first, second]) host.limit(0, "crash");
+    await fleet.recover();
+    const held = JSON.stringify(await claim());
+    expect([fleet.most(), answering()], `${where}: ${held}`).toEqual([1, 1]);
+    const holder = held.includes('"host":"a"') && !held.includes('"host":"b"') ? first : second;
+    expect(holder.answering(), `${where}: ${held}`).toBe(1);
+  });
+}
+
+type Step =
+  | { readonly kind: "attach"; readonly host: number; readonly port: string; readonly move?: MoveKind }
+  | { readonly kind: "detach" | "unplug" | "plug"; readonly host: number; readonly port: string }
+  | { readonly kind: "crash" | "start" | "cut" | "heal"; readonly host: number }
+  | { readonly kind: "limit"; readonly host: number; readonly touches: number; readonly how: "crash" | "refuse" }
+  | { readonly kind: "turns"; readonly turns: number };
+
+const host = fc.integer({ min: 0, max: 2 });
+const port = fc.constantFrom("vif1.0", "vif2.0");
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant("attach" as const), host, port, move: fc.constant("ask" as const) }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("attach" as const), host, port }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constantFrom("detach" as const, "unplug" as const, "plug" as const), host, port }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constantFrom("crash" as const, "start" as const, "start" as const, "cut" as const, "heal" as const),
+      host,
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("limit" as const),
+      host,
+      touches: fc.integer({ min: 1, max: 40 }),
+      how: fc.constantFrom("crash" as const, "refuse" as const),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("turns" as const), turns: fc.integer({ min: 0, max: 30 }) }) },
+);
+
+/** Nothing is waited for but turns of the loop, so that what was asked runs on beside what comes next. */
+async function play(fleet: Fleet, one: Step): Promise<void> {
+  if (one.kind === "turns") return fleet.settle(one.turns).catch(() => undefined);
+  const at = fleet.hosts[one.host];
+  if (at === undefined) throw new TypeError("no such host");
+  switch (one.kind) {
+    case "attach":
+      void at.attach(one.port, one.move).catch(expected);
+      return;
+    case "detach":
+      void at.detach(one.port).catch(expected);
+      return;
+    case "limit":
+      return at.limit(one.touches, one.how);
+    case "plug":
+    case "unplug":
+      return at[one.kind](one.port);
+    default:
+      void Promise.resolve(at[one.kind]()).catch(expected);
+  }
+}
+
+function expected(error: unknown): void {
+  if (!(error instanceof GuardError)) throw error;
+}
+
+test.each(wirings)(
+  "%s: after any history of three hosts never two have answered, and the holder of the claim does",
+  async (wired) => {
+    let answered = 0;
+    let moves = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 25 }), (history) =>
+        withFleet(
+          wired,
+          async (fleet) => {
+            for (const one of history) await play(fleet, one);
+            for (const at of fleet.hosts) at.limit(0, "crash");
+            await fleet.recover();
+            expect(fleet.most()).toBeLessThanOrEqual(1);
+            const held = JSON.stringify((await fleet.claim()) ?? {});
+            const holders = fleet.hosts.filter(({ name }) => held.includes(`"holder":{"host":"${name}"`));
+            expect([fleet.answering(), held]).toEqual([holders.length, held]);
+            for (const at of holders) expect(at.answering(), held).toBe(1);
+            answered += fleet.answering();
+            if (Number(/"fence":(\d+)/.exec(held)?.[1] ?? 0) > 1) moves += 1;
+          },
+          ["a", "b", "c"],
+        ),
+      ),
+      { numRuns: 80 },
+    );
+    expect([answered > 15, moves > 10], `${answered} answered, ${moves} moved`).toEqual([true, true]);
+  },
+  120_000,
+);

@@ -1,0 +1,313 @@
+/**
+ * Hosts on memory kernels over one store, whose agents can be cut short at any touch of kernel or store, and whose line to the store can be cut. A kernel outlives
+ * its agents, as real ones do. After every touch it is looked who answers for the NIC.
+ */
+import { setImmediate as turn } from "node:timers/promises";
+import type { Agent } from "../../src/agent/agent.ts";
+import { loadSite } from "../../src/config/load.ts";
+import { memoryFrames } from "../../src/kernel/frames-memory.ts";
+import { memoryLinks } from "../../src/kernel/links-memory.ts";
+import { memoryNft } from "../../src/kernel/nft-memory.ts";
+import { memoryRoutes } from "../../src/kernel/routes-memory.ts";
+import { memorySysctls } from "../../src/kernel/sysctls.ts";
+import { GuardError } from "../../src/model/errors.ts";
+import { type HostId, type InterfaceName, parseHostId, parseInterfaceName } from "../../src/model/names.ts";
+import type { MoveKind, PortView } from "../../src/model/operations.ts";
+import { settingNames, settingTable } from "../../src/model/settings.ts";
+import { createStoreHealth } from "../../src/store/health.ts";
+import { memoryStore } from "../../src/store/memory.ts";
+import type { Change, Store } from "../../src/store/store.ts";
+import { clock, startMemoryAgent } from "./memory-agent.ts";
+
+export type Wired = "bridged" | "routed";
+
+/** One life of one agent: how many touches it has left, and whether the one that is one too many ends it or is only refused. */
+interface Life {
+  touches: number;
+  left: number;
+  kind: "crash" | "refuse";
+  over: boolean;
+  /** What a process takes along when it ends: its timers. */
+  ended: () => void;
+}
+
+class Gone extends GuardError {
+  constructor() {
+    super("INTERNAL", "this agent is no more");
+  }
+}
+
+function touch(life: Life): void {
+  if (life.over) throw new Gone();
+  life.touches += 1;
+  life.left -= 1;
+  if (life.left !== 0) return;
+  if (life.kind === "refuse") throw new GuardError("KERNEL_REFUSED", "refused for the test");
+  end(life);
+  throw new Gone();
+}
+
+function end(life: Life): void {
+  life.over = true;
+  life.ended();
+}
+
+type Call = (...args: readonly unknown[]) => unknown;
+
+const isCall = (value: unknown): value is Call => typeof value === "function";
+
+/** Looking changes nothing: an agent that ends there might as well have ended at its next touch. */
+const LOOKS =
+  /^(?:list|byName|byIndex|fdb|isOwnAddress|elements|lookup|portChain|portChains|tables|listTable|held|watch|close)$/;
+
+/** The same seam, each of whose calls that changes something is a touch; what it tells a dead agent is not heard. */
+function touched<T extends object>(seam: T, life: Life, after: () => void): T {
+  const hearing = (arg: unknown): unknown =>
+    isCall(arg) ? (...heard: readonly unknown[]) => (life.over ? undefined : arg(...heard)) : arg;
+  return new Proxy(seam, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name);
+      if (!isCall(value)) return value;
+      return (...args: readonly unknown[]) => {
+        if (life.over) throw new Gone();
+        if (!LOOKS.test(String(name))) touch(life);
+        const result = value(...args.map(hearing));
+        after();
+        return result;
+      };
+    },
+  });
+}
+
+interface Line {
+  cut: boolean;
+  readonly waiting: (() => void)[];
+}
+
+const cutOff = (): GuardError => new GuardError("STORE_UNAVAILABLE", "cut off for the test");
+
+function storeSeenBy(store: Store, life: Life, line: Line): Store {
+  const restored = async (): Promise<void> => {
+    while (line.cut) await new Promise<void>((resolve) => line.waiting.push(resolve));
+  };
+  async function* watch(prefix: string, after: number, signal: AbortSignal): AsyncGenerator<Change> {
+    for await (const change of store.watch(prefix, after, signal)) {
+      await restored();
+      if (life.over) return;
+      yield change;
+    }
+  }
+  return {
+    ...store,
+    watch,
+    read: async (prefix) => {
+      touch(life);
+      if (line.cut) throw cutOff();
+      return store.read(prefix);
+    },
+    commit: async (transaction) => {
+      touch(life);
+      if (line.cut) throw cutOff();
+      const commit = await store.commit(transaction);
+      // Durable, but the agent may not live to know it.
+      if (life.left === 1 && life.kind === "crash") end(life);
+      if (life.over) throw new Gone();
+      return commit;
+    },
+  };
+}
+
+function hostIdOf(text: string): HostId {
+  const name = parseHostId(text);
+  if (name === undefined) throw new TypeError(text);
+  return name;
+}
+
+function interfaceOf(text: string): InterfaceName {
+  const name = parseInterfaceName(text);
+  if (name === undefined) throw new TypeError(text);
+  return name;
+}
+
+const site = (wired: Wired, more = ""): string => `kind: network
+name: lan0
+spec:
+  prefix4: 10.0.0.0/24
+  gateway4: 10.0.0.1
+  range4: [10.0.0.10-10.0.0.99]
+  wiring: ${wired === "routed" ? "{ kind: routed, uplink: eth0 }" : "{ kind: bridged, bridge: br0, uplink: eth0 }"}
+  addressing: { kind: managed, macScheme: ip }
+---
+kind: guest
+name: web1
+spec: { nics: [ { network: lan0, address4: 10.0.0.10 }${more} ] }
+`;
+
+export const ADDRESS = Uint8Array.of(10, 0, 0, 10);
+
+function createHost(name: string, wired: Wired, store: Store, looked: () => void) {
+  const [nft, links, routes, sysctls, frames] = [
+    memoryNft(),
+    memoryLinks(),
+    memoryRoutes(),
+    memorySysctls(),
+    memoryFrames(),
+  ];
+  const line: Line = { cut: false, waiting: [] };
+  const health = createStoreHealth();
+  const noLife: Life = { touches: 0, left: 0, kind: "crash", over: true, ended: () => undefined };
+  let life = noLife;
+  let agent: Agent | undefined;
+
+  function add(text: string, kind?: string): void {
+    for (const setting of settingNames) sysctls.define(settingTable[setting].path(interfaceOf(text)), 0);
+    links.add(text, kind);
+  }
+  add("eth0");
+  add("br0", "bridge");
+
+  const linkOf = (port: string) => links.list().find((link) => link.name === port);
+
+  async function start(): Promise<void> {
+    if (!life.over) return;
+    const own: Life = { ...noLife, over: false };
+    life = own;
+    const started = await startMemoryAgent({
+      nft: touched(nft, own, looked),
+      links: touched(links, own, looked),
+      routing: { routes: touched(routes, own, looked), sysctls },
+      frames,
+      store: storeSeenBy(store, own, line),
+      host: hostIdOf(name),
+      movePatience: 20,
+      storeHealth: health,
+    }).catch((error: unknown) => {
+      // Without the store it does not start, and is no agent.
+      own.over = true;
+      throw error;
+    });
+    own.ended = () => void started.stop().catch(() => undefined);
+    if (own.over) own.ended();
+    agent = started;
+  }
+
+  function running(): Agent {
+    if (agent === undefined) throw new TypeError(`nothing was started on ${name}`);
+    return agent;
+  }
+
+  return {
+    name,
+    start,
+    /** At once: nothing of it touches anything any more. */
+    crash: () => {
+      if (!life.over) end(life);
+    },
+    /** Its touch of that number from now on ends it, or is refused. */
+    limit: (touches: number, kind: Life["kind"]) => {
+      life.left = touches;
+      life.kind = kind;
+    },
+    get touches() {
+      return life.touches;
+    },
+    get isOver() {
+      return life.over;
+    },
+    cut: () => {
+      line.cut = true;
+    },
+    /** What a store behind a network says of itself; what is read then is this host's copy of it. */
+    health,
+    heal: () => {
+      line.cut = false;
+      for (const wake of line.waiting.splice(0)) wake();
+    },
+    plug: (port: string) => {
+      if (linkOf(port) === undefined) add(port);
+    },
+    /** As a port is left that let go of its NIC. */
+    shut: (port: string) => {
+      const ifindex = linkOf(port)?.ifindex ?? 0;
+      links.setUp(ifindex, false);
+      links.setMaster(ifindex, 0);
+      for (const proxy of routes.held("proxy")) routes.remove(proxy);
+    },
+    unplug: (port: string) => links.remove(linkOf(port)?.ifindex ?? 0),
+    attach: (port: string, move?: MoveKind): Promise<PortView> =>
+      running().operations.attach({ port, guest: "web1", nic: 0, ...(move === undefined ? {} : { move }) }),
+    detach: (port: string) => running().operations.detach(port),
+    apply: () => running().operations.apply(loadSite(site(wired), "site"), { dryRun: false }),
+    remove: () => running().operations.remove("guest", "web1"),
+    status: () => running().operations.status(),
+    settled: () => running().settled(),
+    /** Has every agent make a pass, as another program's hand at the rules would. */
+    disturb: () => nft.meddle("flush"),
+    frames,
+    linkOf,
+    /** How many of its ports answer for the NIC. */
+    answering: (): number => {
+      const up = links.list().filter((link) => link.name.startsWith("vif") && link.up);
+      if (wired === "bridged") return up.filter(({ master }) => master !== 0).length;
+      const proxies = routes.held("proxy").filter(({ address }) => address.join() === ADDRESS.join());
+      return Math.max(proxies.length, up.length);
+    },
+  };
+}
+
+export type FleetHost = ReturnType<typeof createHost>;
+
+/** So many turns of the loop are more than any move takes on memory kernels. */
+const TURNS = 25;
+
+export async function raiseFleet(wired: Wired, names: readonly string[] = ["a", "b"]) {
+  const store = memoryStore(clock);
+  const hosts: FleetHost[] = [];
+  let most = 0;
+  const answering = (): number => hosts.reduce((sum, host) => sum + host.answering(), 0);
+  for (const name of names)
+    hosts.push(
+      createHost(name, wired, store, () => {
+        most = Math.max(most, answering());
+      }),
+    );
+  const [first, second] = hosts;
+  if (first === undefined || second === undefined) throw new TypeError("a fleet has two hosts");
+  for (const host of hosts) await host.start();
+  await first.apply();
+
+  async function settle(turns = TURNS): Promise<void> {
+    for (let i = 0; i < turns; i += 1) await turn();
+    for (const host of hosts) if (!host.isOver) await host.settled();
+  }
+  return {
+    store,
+    hosts,
+    first,
+    second,
+    settle,
+    answering,
+    /** The most that ever answered at once. */
+    most: () => most,
+    claim: async () => (await store.read("claim/")).entries.get("claim/web1/0")?.value,
+    /** Everybody back, and every pass made that a timer would make. */
+    recover: async () => {
+      for (const host of hosts) {
+        host.heal();
+        await host.start();
+      }
+      await settle();
+      for (const host of hosts) host.disturb();
+      await settle();
+    },
+    stop: async () => {
+      for (const host of hosts) {
+        host.heal();
+        host.crash();
+      }
+      await settle(2).catch(() => undefined);
+    },
+  };
+}
+
+export type Fleet = Awaited<ReturnType<typeof raiseFleet>>;
