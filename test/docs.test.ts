@@ -24,6 +24,8 @@ const pages = [
   "docs/install.md",
   "docs/policy.md",
   "docs/wirings.md",
+  "docs/addressing-static.md",
+  "docs/dhcp.md",
   "docs/announcing.md",
   "docs/decisions.md",
   ...["cni", "libvirt", "lxc", "nspawn", "qemu", "xen"].map((name) => `docs/platforms/${name}.md`),
@@ -58,6 +60,8 @@ test.each(pages)("%s: every vifguard command in it exists", (page) => {
 test.each([
   ["README.md", ["network", "guest", "group"]],
   ["docs/wirings.md", ["network"]],
+  ["docs/addressing-static.md", ["network", "guest", "guest"]],
+  ["docs/dhcp.md", ["network", "guest"]],
   ["docs/policy.md", ["network", "group", "group", "group", "group", "guest", "guest"]],
 ])("the site file of %s is one that vifguard takes", (page, kinds) => {
   const yaml = /```yaml\n([\s\S]*?)```/.exec(read(page))?.[1] ?? "";

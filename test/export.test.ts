@@ -163,3 +163,16 @@ spec: { prefix4: 198.18.0.0/24, gateway4: 198.18.0.1, wiring: { kind: routed, up
   for (const { render } of formats) expect(textOf(render, links)).toBe(textOf(render, without));
   expect(() => servedLinks(links, { networks: ["far"], interfaces: new Map() })).toThrow("'far' is routed");
 });
+
+test.each(["static", "mac"])("so are networks that are %s: their guests ask nobody", (kind) => {
+  const silent = `${smallSite}---
+kind: network
+name: far
+spec: { prefix4: 198.18.0.0/24, gateway4: 198.18.0.1, wiring: { kind: bridged, bridge: br9 }, addressing: { kind: ${kind} } }
+`;
+  const [without, site] = [siteOf(smallSite), siteOf(silent)];
+  for (const { render } of formats) expect(textOf(render, site)).toBe(textOf(render, without));
+  const far = { networks: ["far"], interfaces: new Map() };
+  expect(() => servedLinks(site, far)).toThrow(`'far' is 'kind: ${kind}': its guests ask nobody`);
+  expect(servedLinks(siteOf(silent.replace(`kind: ${kind}`, "kind: managed")), far)).toHaveLength(1);
+});

@@ -3,7 +3,7 @@ import { type Ipv4Address, ipv4ToNumber } from "../model/ipv4.ts";
 import { BROADCAST_MAC, type MacAddress, macToBytes } from "../model/mac.ts";
 import { fold, isTransportSum, sum } from "../packet/checksum.ts";
 import type { Decoded, Rejection } from "../packet/codec.ts";
-import { dhcp4Codec } from "../packet/dhcp4.ts";
+import { dhcp4Codec, encodeDhcp4 } from "../packet/dhcp4.ts";
 import type { Dhcp4Message } from "../packet/dhcp4-message.ts";
 import { dhcp4Options, readOption } from "../packet/dhcp4-options.ts";
 import type { FrameAnswer } from "./frame-answer.ts";
@@ -83,11 +83,11 @@ function pseudoSum(frame: Uint8Array, udpLength: number): number {
 
 /** RFC 2131 section 4.1: to `ciaddr` if the client has its address, else to `yiaddr` though it cannot answer ARP for it yet, or to all. */
 function encodeFrame(
-  { reply, deliverTo }: Extract<Answer, { kind: "reply" }>,
+  { reply, deliverTo, room }: Extract<Answer, { kind: "reply" }>,
   serverMac: MacAddress,
   serverId: Ipv4Address,
 ): Uint8Array {
-  const message = dhcp4Codec.encode(reply);
+  const message = encodeDhcp4(reply, room);
   const own = ipv4ToNumber(reply.ciaddr) || ipv4ToNumber(reply.yiaddr);
   const isBroadcast = deliverTo === "broadcast";
   const frame = new Uint8Array(ETHERNET + IPV4 + UDP + message.length);

@@ -60,6 +60,20 @@ function spans(pool: Pool): readonly Span[] {
 
 const sizeOf = (list: readonly Span[]): number => list.reduce((sum, { count }) => sum + count, 0);
 
+/** The addresses of the ranges, the gateway among them where it lies there. */
+export function assignable(pool: Pool): { readonly size: number; has(address: Ipv4Address): boolean } {
+  const list = spans(pool);
+  return {
+    size: sizeOf(list),
+    has: (address) => {
+      const value = ipv4ToNumber(address);
+      return list.some(
+        ({ first, count, step }) => value >= first && value < first + count * step && (value - first) % step === 0,
+      );
+    },
+  };
+}
+
 /** True when a guest may have the address at all: of the prefix, not its network or broadcast address, not the gateway; of a link the right-hand one. */
 export function isAssignable(pool: Omit<Pool, "name" | "range4">, address: Ipv4Address): boolean {
   const { prefix4, gateway4 } = pool;

@@ -2,18 +2,13 @@
  * The server side of RFC 2131 for a port that has one address: who asks is known by the port, so nothing is ever chosen or guessed.
  * What is said comes from the offer; from the packet come only xid, flags, client identifier, wishes and a host name to remember.
  */
-import {
-  type Ipv4Address,
-  ipv4FromNumber,
-  netmask4,
-  parsePrefix4,
-  prefix4Bounds,
-  prefix4Contains,
-} from "../model/ipv4.ts";
+import { type Ipv4Address, ipv4FromNumber } from "../model/ipv4.ts";
 import { unreachable } from "../model/never.ts";
-import { dhcp4Size } from "../packet/dhcp4.ts";
 import type { Dhcp4Message, DhcpType } from "../packet/dhcp4-message.ts";
-import { type DhcpOption, dhcp4Options as known, type Route4, readOption } from "../packet/dhcp4-options.ts";
+import { dhcp4Options as known, readOption } from "../packet/dhcp4-options.ts";
+import { fqdnHost4 } from "../packet/fqdn.ts";
+import { offerFor4 } from "./client-class.ts";
+import { fileOf, grant, leaseTimeOf, type Options, put, roomFor, serverIdOf, trim } from "./parameters4.ts";
 import type { Answer, LeaseChange, PortOffer } from "./responder.ts";
 
 /** Why a message gets no answer; `says` is for people. */
@@ -30,6 +25,7 @@ export const silences = {
   "other-address": { says: "about an address that is not the port's" },
   quarantine: { says: "the guest declined its address a moment ago" },
   "no-lease": { says: "released already, or never leased" },
+  unserved: { says: "guests of the network are configured by hand or by their MACs, and nobody answers them" },
 } as const satisfies Record<string, { readonly says: string }>;
 export type SilenceReason = keyof typeof silences;
 
@@ -40,12 +36,6 @@ export type SilenceReason = keyof typeof silences;
 export const DECLINE_QUARANTINE_MS = 60_000;
 
 const ANY: Ipv4Address = ipv4FromNumber(0);
-/** Infinity has no T1 and T2 (RFC 2131 section 3.3). */
-const INFINITE = 0xffffffff;
-/** Every client takes an IP datagram of 576 octets (RFC 2131 section 2); 28 of them are IP and UDP. */
-const SMALLEST_DATAGRAM = 576;
-const ETHERNET_MTU = 1500;
-const IP_AND_UDP = 28;
 const HOST_LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
 
 interface Question {
@@ -57,15 +47,14 @@ interface Question {
   readonly serverId: Ipv4Address | undefined;
 }
 
-type Options = Map<number, Uint8Array>;
-
 /** A `Respond`; only state, expiry and host name of the lease are looked at. */
-export function respond(message: Dhcp4Message, offer: PortOffer, lease: LeaseChange | undefined, now: number): Answer {
-  const refusal = whyNot(message, offer);
+export function respond(message: Dhcp4Message, port: PortOffer, lease: LeaseChange | undefined, now: number): Answer {
+  const refusal = whyNot(message, port);
   if (refusal !== undefined) return silence(refusal);
   const type = readOption(message.options, known.type);
   const requested = readOption(message.options, known.requestedAddress);
   const serverId = readOption(message.options, known.serverId);
+  const offer = offerFor4(port, message);
   const question = { message, offer, lease, now, requested, serverId };
   switch (type) {
     case "discover":
@@ -113,7 +102,7 @@ function onDiscover(question: Question): Answer {
   if (readOption(question.message.options, known.rapidCommit) !== undefined) return acknowledge(question, true);
   return {
     kind: "reply",
-    reply: reply(question, ANY, question.offer.address, granted(question, "offer")),
+    ...reply(question, ANY, question.offer.address, granted(question, "offer")),
     deliverTo: question.message.broadcast ? "broadcast" : "unicast",
   };
 }
@@ -155,7 +144,7 @@ function onInform(question: Question): Answer {
   if (message.ciaddr !== offer.address) return silence(message.ciaddr === ANY ? "no-address" : "other-address");
   const options = head(question, "ack");
   grant(question, options, "without times");
-  return { kind: "reply", reply: reply(question, message.ciaddr, ANY, options), deliverTo: "unicast" };
+  return { kind: "reply", ...reply(question, message.ciaddr, ANY, options), deliverTo: "unicast" };
 }
 
 export function isQuarantined({ lease, now }: Pick<Question, "lease" | "now">): boolean {
@@ -169,11 +158,12 @@ export function leaseChange(state: LeaseChange["state"], expiresAt: number, host
 function acknowledge(question: Question, rapid: boolean): Answer {
   const { message, offer, lease, now } = question;
   const ciaddr = rapid ? ANY : message.ciaddr;
-  const said = readOption(message.options, known.hostname);
+  const fqdn = message.options.get(known.fqdn.number);
+  const said = readOption(message.options, known.hostname) ?? (fqdn === undefined ? undefined : fqdnHost4(fqdn));
   const hostname = said !== undefined && HOST_LABEL.test(said) ? said : lease?.hostname;
   return {
     kind: "reply",
-    reply: reply(question, ciaddr, offer.address, granted(question, "ack", rapid)),
+    ...reply(question, ciaddr, offer.address, granted(question, "ack", rapid)),
     change: leaseChange("bound", now + offer.leaseSeconds * 1000, hostname),
     // RFC 2131 section 4.1: a client that has its address already is reached there whatever its flag says.
     deliverTo: message.broadcast && ciaddr === ANY ? "broadcast" : "unicast",
@@ -184,12 +174,20 @@ function acknowledge(question: Question, rapid: boolean): Answer {
 function refuse(question: Question, why: string): Answer {
   const options = head(question, "nak");
   put(options, known.message, why);
-  return { kind: "reply", reply: reply(question, ANY, ANY, options), deliverTo: "broadcast" };
+  return { kind: "reply", ...reply(question, ANY, ANY, options), deliverTo: "broadcast" };
 }
 
-/** RFC 2131 table 3. */
-function reply({ message, offer }: Question, ciaddr: Ipv4Address, yiaddr: Ipv4Address, options: Options): Dhcp4Message {
-  return {
+/** RFC 2131 table 3. What does not fit the client's message size is left out, the dearest last. */
+function reply(
+  { message, offer }: Question,
+  ciaddr: Ipv4Address,
+  yiaddr: Ipv4Address,
+  options: Options,
+): Pick<Extract<Answer, { kind: "reply" }>, "reply" | "room"> {
+  const room = roomFor(message, offer);
+  // A NAK has no address, and tells nothing.
+  const isTold = yiaddr !== ANY || ciaddr !== ANY;
+  const said: Dhcp4Message = {
     op: "reply",
     hops: 0,
     xid: message.xid,
@@ -197,20 +195,22 @@ function reply({ message, offer }: Question, ciaddr: Ipv4Address, yiaddr: Ipv4Ad
     broadcast: message.broadcast,
     ciaddr,
     yiaddr,
-    siaddr: ANY,
+    siaddr: (isTold ? offer.boot?.server : undefined) ?? ANY,
     giaddr: ANY,
     chaddr: offer.mac,
     sname: "",
-    file: "",
+    file: isTold ? fileOf(offer) : "",
     options,
   };
+  trim(said, options, offer, room);
+  return { reply: said, room };
 }
 
 /** What every reply has: type, server identifier, and the client identifier as it came (RFC 6842 section 3). */
 function head({ message, offer }: Question, type: DhcpType): Options {
   const options: Options = new Map();
   put(options, known.type, type);
-  options.set(known.serverId.number, wordsOf(offer).serverId);
+  options.set(known.serverId.number, serverIdOf(offer));
   const clientId = message.options.get(known.clientId.number);
   if (clientId !== undefined) options.set(known.clientId.number, clientId);
   return options;
@@ -218,132 +218,8 @@ function head({ message, offer }: Question, type: DhcpType): Options {
 
 function granted(question: Question, type: DhcpType, rapid = false): Options {
   const options = head(question, type);
-  options.set(known.leaseTime.number, wordsOf(question.offer).leaseTime);
+  options.set(known.leaseTime.number, leaseTimeOf(question.offer));
   if (rapid) put(options, known.rapidCommit, true);
   grant(question, options, "with times");
   return options;
-}
-
-/**
- * The mask always, and before any router (RFC 2132 section 3.3); the rest as the parameter list asks and in its order (section 9.8),
- * everything without a list. What does not fit the client's message size is left out, the dearest last.
- */
-function grant({ message, offer }: Question, options: Options, times: "with times" | "without times"): void {
-  const words = wordsOf(offer);
-  options.set(known.subnetMask.number, words.mask);
-  const offered = times === "with times" ? words.all : words.parameters;
-  for (const number of readOption(message.options, known.parameterList) ?? offered.keys()) {
-    const value = offered.get(number);
-    if (value !== undefined) options.set(number, value);
-  }
-  const room = roomFor(message, offer);
-  for (const { number } of dispensable) {
-    if (dhcp4Size(options) <= room) return;
-    options.delete(number);
-  }
-}
-
-/** First what a guest misses least. */
-const dispensable = [
-  known.domainSearch,
-  known.ntp,
-  known.domain,
-  known.hostname,
-  known.renewalTime,
-  known.rebindingTime,
-  known.broadcast,
-  known.mtu,
-  known.dns,
-  known.classlessRoutes,
-] as const;
-
-/** RFC 2132 section 9.10; the size is that of the IP datagram, and no reply is ever fragmented. */
-function roomFor(message: Dhcp4Message, offer: PortOffer): number {
-  const said = readOption(message.options, known.maxSize) ?? SMALLEST_DATAGRAM;
-  const most = Math.min(offer.mtu ?? ETHERNET_MTU, ETHERNET_MTU);
-  return Math.max(SMALLEST_DATAGRAM, Math.min(said, most)) - IP_AND_UDP;
-}
-
-function put<T>(options: Options, option: DhcpOption<T>, value: T | undefined): void {
-  if (value !== undefined) options.set(option.number, option.value.encode(value));
-}
-
-interface Words {
-  readonly serverId: Uint8Array;
-  readonly leaseTime: Uint8Array;
-  readonly mask: Uint8Array;
-  readonly parameters: Options;
-  /** With T1 and T2. */
-  readonly all: Options;
-}
-
-/** An offer is asked about many times and never changes; writing its options anew made up two thirds of a reply (26 of 36 µs). */
-const written = new WeakMap<PortOffer, Words>();
-
-function wordsOf(offer: PortOffer): Words {
-  const before = written.get(offer);
-  if (before !== undefined) return before;
-  const words = write(offer);
-  written.set(offer, words);
-  return words;
-}
-
-function write(offer: PortOffer): Words {
-  const parameters = parametersOf(offer);
-  return {
-    serverId: known.serverId.value.encode(offer.serverId),
-    leaseTime: known.leaseTime.value.encode(offer.leaseSeconds),
-    mask: known.subnetMask.value.encode(netmask4(offer.prefix)),
-    parameters,
-    all: new Map([...parameters, ...timesOf(offer)]),
-  };
-}
-
-/** RFC 2131 section 4.4.5: half and seven eighths of the lease. */
-function timesOf({ leaseSeconds }: PortOffer): Options {
-  const times: Options = new Map();
-  if (leaseSeconds >= INFINITE) return times;
-  put(times, known.renewalTime, Math.floor(leaseSeconds / 2));
-  put(times, known.rebindingTime, Math.floor((leaseSeconds * 7) / 8));
-  return times;
-}
-
-function parametersOf(offer: PortOffer): Options {
-  const { first, last, length } = prefix4Bounds(offer.prefix);
-  const options: Options = new Map();
-  put(options, known.classlessRoutes, routesOf(offer));
-  put(options, known.router, [offer.gateway]);
-  put(options, known.dns, orNothing(offer.dns));
-  put(options, known.hostname, offer.hostname);
-  put(options, known.domain, offer.domain);
-  put(options, known.mtu, offer.mtu);
-  // Neither a /31 (RFC 3021) nor a /32 has a broadcast address.
-  put(options, known.broadcast, length <= 30 && last > first ? ipv4FromNumber(last) : undefined);
-  put(options, known.ntp, orNothing(offer.ntp));
-  put(options, known.domainSearch, orNothing(offer.search));
-  return options;
-}
-
-function orNothing<T>(list: readonly T[]): readonly T[] | undefined {
-  return list.length === 0 ? undefined : list;
-}
-
-const EVERYWHERE = parsePrefix4("0.0.0.0/0");
-
-/**
- * RFC 3442: a client that gets these routes ignores the router option, so the default route must be among them.
- * A gateway outside the prefix is first made reachable on the link (router 0.0.0.0).
- */
-export function routesOf({
-  prefix,
-  gateway,
-  routes,
-}: Pick<PortOffer, "prefix" | "gateway" | "routes">): readonly Route4[] {
-  const hasDefault = routes.some(({ to }) => to === EVERYWHERE);
-  const gatewayAlone = prefix4Contains(prefix, gateway) ? undefined : parsePrefix4(`${gateway}/32`);
-  return [
-    ...(gatewayAlone === undefined ? [] : [{ to: gatewayAlone, via: ANY }]),
-    ...routes,
-    ...(hasDefault || EVERYWHERE === undefined ? [] : [{ to: EVERYWHERE, via: gateway }]),
-  ];
 }

@@ -12,9 +12,10 @@ import {
   dhcp6Status as status,
   dhcp6Types as types,
   writeDhcp6Options,
-  writeDnsNames,
 } from "../packet/dhcp6.ts";
 import { createWriter } from "../packet/writer.ts";
+import { offerFor6 } from "./client-class.ts";
+import { parameters6 } from "./parameters6.ts";
 import { DECLINE_QUARANTINE_MS, isQuarantined, leaseChange } from "./respond.ts";
 import type { LeaseChange, PortOffer6 } from "./responder.ts";
 
@@ -75,15 +76,15 @@ const serverNamed: Readonly<Record<number, "never" | "always" | "maybe">> = {
  */
 export function respond6(
   message: Dhcp6Message,
-  offer: PortOffer6,
+  port: PortOffer6,
   lease: LeaseChange | undefined,
   now: number,
 ): Answer6 {
-  const refusal = whyNot(message, offer);
+  const refusal = whyNot(message, port);
   if (refusal !== undefined) return silence(refusal);
   const associations = associationsOf(message);
   if (associations === undefined) return silence("bad-option");
-  const question = { message, offer, lease, now, associations };
+  const question = { message, offer: offerFor6(port, message), lease, now, associations };
   switch (message.type) {
     case types.solicit:
       return onSolicit(question);
@@ -219,37 +220,17 @@ function giveBack(question: Question, state: "released" | "declined"): Answer6 {
 function reply(question: Question, type: number, more: readonly Dhcp6Option[]): Dhcp6Message {
   const { message, offer } = question;
   const client = bodyOf(message, codes.clientId);
-  return {
-    type,
-    transactionId: message.transactionId,
-    options: [
-      ...(client === undefined ? [] : [option(codes.clientId, client)]),
-      option(codes.serverId, offer.serverId),
-      ...more,
-      ...parameters(question),
-    ],
-  };
-}
-
-/** What the option request option asks for (section 21.7); everything when there is none. */
-function parameters({ message, offer }: Question): readonly Dhcp6Option[] {
-  const asked = bodyOf(message, codes.optionRequest);
-  const isAsked = (code: number): boolean =>
-    asked === undefined || asked.some((byte, i) => i % 2 === 0 && byte === code >> 8 && asked[i + 1] === (code & 255));
-  const known: Dhcp6Option[] = [];
-  if (offer.dns.length > 0) known.push(option(codes.dnsServers, joined(offer.dns.map(ipv6ToBytes))));
-  if (offer.search.length > 0) known.push(option(codes.domainList, writeDnsNames(offer.search)));
-  return known.filter(({ code }) => isAsked(code));
+  const head = [
+    ...(client === undefined ? [] : [option(codes.clientId, client)]),
+    option(codes.serverId, offer.serverId),
+    ...more,
+  ];
+  const { transactionId } = message;
+  return { type, transactionId, options: [...head, ...parameters6(message, offer, writeDhcp6Options(head).length)] };
 }
 
 function option(code: number, body: Uint8Array = new Uint8Array(0)): Dhcp6Option {
   return { code, body };
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const writer = createWriter();
-  for (const part of parts) writer.bytes(part);
-  return writer.done();
 }
 
 function statusOf(code: number, says: string): Dhcp6Option {

@@ -1,9 +1,11 @@
 /** DHCP without sockets (RFC 2131): what to answer to a message that came in on a port, given what that port is. */
+import type { Boot } from "../model/dhcp.ts";
 import type { Ipv4Address, Ipv4Prefix } from "../model/ipv4.ts";
 import type { Ipv6Address } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { DhcpLease } from "../model/resources.ts";
 import type { Dhcp4Message } from "../packet/dhcp4-message.ts";
+import type { Variant } from "./client-class.ts";
 
 /** Everything the responder may tell the guest on one port; identity comes from here and never from the packet. */
 export interface PortOffer {
@@ -21,6 +23,18 @@ export interface PortOffer {
   readonly search: readonly string[];
   readonly mtu?: number;
   readonly routes: readonly { readonly to: Ipv4Prefix; readonly via: Ipv4Address }[];
+  readonly boot?: Boot;
+  readonly options?: readonly ToldOption[];
+  /** What clients of a class are told instead; who the port is stays the same. */
+  readonly variants?: readonly Variant<PortOffer>[];
+}
+
+/** An option of the operator's own, as it is written. */
+export interface ToldOption {
+  readonly number: number;
+  readonly value: Uint8Array;
+  /** Told though the client did not ask. */
+  readonly always: boolean;
 }
 
 /** The same for DHCPv6 (RFC 8415): one address, and what stateless clients ask for. */
@@ -31,7 +45,13 @@ export interface PortOffer6 {
   readonly serverId: Uint8Array;
   readonly leaseSeconds: number;
   readonly dns: readonly Ipv6Address[];
+  readonly ntp?: readonly Ipv6Address[];
+  readonly hostname?: string;
+  readonly domain?: string;
   readonly search: readonly string[];
+  readonly bootUrl?: string;
+  readonly options?: readonly ToldOption[];
+  readonly variants?: readonly Variant<PortOffer6>[];
 }
 
 /** What must be durable before the reply leaves. */
@@ -44,6 +64,8 @@ export type Answer =
       readonly reply: Dhcp4Message;
       readonly change?: LeaseChange;
       readonly deliverTo: "broadcast" | "unicast";
+      /** Octets that the client takes. */
+      readonly room: number;
     }
   /** Nothing to send, but something to remember (RELEASE, DECLINE). */
   | { readonly kind: "note"; readonly change: LeaseChange }

@@ -12,6 +12,7 @@ import { networkFacts } from "../plan/desired.ts";
 import { linkSteps, routingOf } from "../plan/host.ts";
 import { policyFacts } from "../plan/policy-classes.ts";
 import { siteMembers } from "../plan/policy-members.ts";
+import { poolUses } from "../plan/pools.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
 import type { StoreHealth } from "../store/health.ts";
@@ -104,7 +105,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     loop,
     startedAt: clock.now(),
     drops: startDrops({ nft, frames, table: enforcer.table, clock, portOf, sampled: logDrop }),
-    dhcp: startPortDhcp({ frames, store, mirror, clock, conditions }),
+    dhcp: startPortDhcp({ frames, store, mirror, clock, conditions, probes: parts.probes, bridgeOf }),
     announcer: createAnnouncer(frames),
     flows: createFlowSweeper(parts.conntrack, (error) =>
       log.warn({ error: String(error) }, "flows that are not allowed any more were not forgotten; they stay cut"),
@@ -120,6 +121,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     }),
     facts,
     members: ofSite(siteMembers),
+    pools: ofSite((site) => poolUses(site.held())),
     policy: ofSite(policyFacts),
     write: async (transaction) => {
       const commit = await store.commit(transaction);
@@ -141,6 +143,10 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     news: (revision) => Promise.race([mirror.caughtUp(revision + 1), sleep(NEWS_WITHIN, undefined, { ref: false })]),
     random: (count) => randomFillSync(new Uint8Array(count)),
   };
+
+  function bridgeOf(ifindex: number): number | undefined {
+    return ports.byIndex(ifindex)?.wish?.bridge || undefined;
+  }
 
   function portOf(ifindex: number): ReturnType<PortLookup> {
     const state = ports.byIndex(ifindex);

@@ -3,6 +3,7 @@ import type { Conntrack } from "../kernel/conntrack.ts";
 import type { Frames } from "../kernel/frames.ts";
 import type { Links } from "../kernel/links.ts";
 import type { Nft } from "../kernel/nft.ts";
+import type { Probes } from "../kernel/probes.ts";
 import type { Clock } from "../model/clock.ts";
 import { parseIpBlock } from "../model/ip-block.ts";
 import { ipv4FromBytes } from "../model/ipv4.ts";
@@ -15,6 +16,7 @@ import type { HostView } from "../plan/desired.ts";
 import { type PortWish, routingOf } from "../plan/host.ts";
 import { released } from "../plan/nic-claims.ts";
 import type { Members } from "../plan/policy-members.ts";
+import type { PoolUse } from "../plan/pools.ts";
 import type { NetworkFacts } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
 import { encodeRecord } from "../store/collections.ts";
@@ -45,6 +47,8 @@ export interface AgentParts {
   readonly links: Links;
   readonly frames: Frames;
   readonly routing: Routing;
+  /** Absent where nobody on the LAN is asked for an address before it is given. */
+  readonly probes?: Probes;
   /** Absent where the kernel tracks no connections for us. */
   readonly conntrack?: Conntrack;
   readonly store: Store;
@@ -85,6 +89,8 @@ export interface Core {
   facts(): ReadonlyMap<ObjectName, NetworkFacts>;
   /** Who is who for the service policy, kept in the same way. */
   members(): Members;
+  /** Networks whose addresses run out. */
+  pools(): readonly PoolUse[];
   /** What the rules know of it. */
   policy(): PolicyFacts;
   /** Commits to the store and waits until the mirror shows it. @throws CONFLICT, STORE_UNAVAILABLE */

@@ -8,7 +8,14 @@ import { BROADCAST_MAC, type MacAddress, macFromBytes, macToBytes, parseMac } fr
 import { dhcp4Codec } from "../packet/dhcp4.ts";
 import type { Dhcp4Message, DhcpType } from "../packet/dhcp4-message.ts";
 import { dhcp4Options as known, readOption } from "../packet/dhcp4-options.ts";
-import { type DhcpService, type LeaseEntry, type ServedPort, startDhcpService } from "./dhcp-service.ts";
+import type { Verdict } from "./conflicts.ts";
+import {
+  type DhcpService,
+  type DhcpServiceParts,
+  type LeaseEntry,
+  type ServedPort,
+  startDhcpService,
+} from "./dhcp-service.ts";
 
 function must<T>(value: T | undefined): T {
   if (value === undefined) throw new TypeError("not there");
@@ -133,8 +140,10 @@ interface Stage {
   sent(): readonly Received[];
 }
 
+const stage = (...indexes: readonly number[]): Stage => checkedStage(undefined, ...indexes);
+
 /** A journal that waits to be told how it went. */
-function stage(...indexes: readonly number[]): Stage {
+function checkedStage(check: DhcpServiceParts<Port>["check"], ...indexes: readonly number[]): Stage {
   const frames = memoryFrames();
   const ports = new Map(indexes.map((ifindex) => [ifindex, portOf(ifindex)]));
   const leases = new Map<string, LeaseChange>();
@@ -159,6 +168,7 @@ function stage(...indexes: readonly number[]): Stage {
       },
     },
     clock: { now: () => NOW },
+    ...(check === undefined ? {} : { check }),
   });
   return {
     frames,
@@ -509,5 +519,70 @@ describe("frames", () => {
     });
     must(lose)();
     expect(service.counts().lost).toBe(1);
+  });
+});
+
+describe("an address that must be found free first", () => {
+  function setUp() {
+    const asked = new Map<number, (verdict: Verdict) => void>();
+    const made = checkedStage(
+      (_port, ifindex) => (ifindex === 8 ? undefined : new Promise((resolve) => asked.set(ifindex, resolve))),
+      7,
+      8,
+    );
+    const tell = async (verdict: Verdict): Promise<void> => {
+      must(asked.get(7))(verdict);
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    return { ...made, asked, tell, seven: must(made.ports.get(7)), eight: must(made.ports.get(8)) };
+  }
+
+  test("is offered when it is, and another port's guest does not wait for that", async () => {
+    const { hear, sent, tell, seven, eight } = setUp();
+    hear([seven, ask(seven, "discover")], [eight, ask(eight, "discover")]);
+    expect(typesOf(sent())).toEqual([[8, "offer"]]);
+    await tell("free");
+    expect(typesOf(sent())).toEqual([[7, "offer"]]);
+  });
+
+  test("is not offered when somebody has it: in quarantine, durably, and counted once", async () => {
+    const { hear, sent, tell, settle, seven, commits, service, leases } = setUp();
+    hear([seven, ask(seven, "discover")]);
+    await tell("taken");
+    expect(commits.flat()).toEqual([{ port: seven, change: { state: "declined", expiresAt: NOW + 60_000 } }]);
+    await settle("durable");
+    hear([seven, ask(seven, "discover")]);
+    expect(sent()).toEqual([]);
+    expect(leases.get(seven.offer.address)?.state).toBe("declined");
+    expect(service.counts()).toMatchObject({
+      received: 2,
+      offers: 0,
+      notes: 0,
+      dropped: { conflict: 1 },
+      silent: { quarantine: 1 },
+    });
+  });
+
+  test("nor while too much is asked, nor when the port is another's by then; a NAK and a running lease are not asked about", async () => {
+    const { hear, sent, tell, settle, seven, ports, service, asked, leases } = setUp();
+    hear([seven, ask(seven, "discover")]);
+    await tell("busy");
+    hear([seven, ask(seven, "discover")]);
+    ports.set(7, portOf(7, { address: ip("10.0.0.99") }));
+    await tell("free");
+    expect(service.counts().dropped).toEqual({ checking: 1, "port-changed": 1 });
+    ports.set(7, seven);
+    asked.clear();
+    hear([seven, ask(seven, "request", { ciaddr: ip("10.0.0.99") })]);
+    leases.set(seven.offer.address, bound);
+    hear([seven, ask(seven, "request")]);
+    await settle("durable");
+    expect([asked.size, typesOf(sent())]).toEqual([
+      0,
+      [
+        [7, "nak"],
+        [7, "ack"],
+      ],
+    ]);
   });
 });

@@ -4,6 +4,7 @@
  * while one is under way the next one gathers.
  */
 import type { FrameAnswer } from "../addressing/frame-answer.ts";
+import { DECLINE_QUARANTINE_MS, leaseChange } from "../addressing/respond.ts";
 import type { LeaseChange } from "../addressing/responder.ts";
 import type { Frames, LoggedFrame, OutgoingFrame } from "../kernel/frames.ts";
 import type { Clock } from "../model/clock.ts";
@@ -11,7 +12,9 @@ import type { Ipv4Address } from "../model/ipv4.ts";
 import type { Ipv6Address } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import { unreachable } from "../model/never.ts";
+import type { DhcpCounts } from "../model/operations.ts";
 import type { Rejection } from "../packet/codec.ts";
+import type { Verdict } from "./conflicts.ts";
 
 export type IpFamily = "ip4" | "ip6";
 
@@ -44,33 +47,24 @@ export interface DhcpServiceParts<P extends ServedPort> {
   readonly leases: { get(port: P): LeaseChange | undefined };
   readonly journal: LeaseJournal<P>;
   readonly clock: Clock;
+  /** Asked before an address is promised anew; undefined where nothing needs to be asked. A port waits for its own answer alone. */
+  readonly check?: (port: P, ifindex: number) => Promise<Verdict> | undefined;
 }
 
 /**
  * `share`: more of one port than its share. `full`: too much is waiting. `no-port`: no offer for it. While an ACK waited for the journal:
- * `port-changed`, `given-back` (the guest released or declined already) and `journal` (it failed).
+ * `port-changed`, `given-back` (the guest released or declined already) and `journal` (it failed). `conflict`: somebody else has the address.
+ * `checking`: it is being found out whether somebody has.
  */
-export type DhcpDrop = "share" | "full" | "no-port" | "port-changed" | "given-back" | "journal";
-
-/** Since the start. Every frame received ends in exactly one of them, as far as replies are concerned: offers to dropped. */
-export interface DhcpCounts {
-  readonly received: number;
-  readonly offers: number;
-  readonly acks: number;
-  readonly naks: number;
-  /** RELEASE and DECLINE that were made durable; those of DHCPv6 are answered. */
-  readonly notes: number;
-  /** By `SilenceReason`. */
-  readonly silent: Readonly<Record<string, number>>;
-  /** Frames that hold no DHCP message, by `Rejection`. */
-  readonly malformed: Readonly<Record<string, number>>;
-  /** By `DhcpDrop`. */
-  readonly dropped: Readonly<Record<string, number>>;
-  readonly commits: number;
-  readonly journalFailures: number;
-  /** How often the kernel could not hand over everything. */
-  readonly lost: number;
-}
+export type DhcpDrop =
+  | "share"
+  | "full"
+  | "no-port"
+  | "port-changed"
+  | "given-back"
+  | "journal"
+  | "conflict"
+  | "checking";
 
 export interface DhcpService {
   counts(): DhcpCounts;
@@ -92,7 +86,12 @@ interface Waiting<P> {
   readonly port: P;
   readonly change: LeaseChange;
   readonly reply?: Uint8Array;
+  /** The message counts as this, whatever becomes of the change. */
+  readonly drop?: DhcpDrop;
 }
+
+type Asked<P> = Pick<Waiting<P>, "ifindex" | "family" | "port">;
+type Reply = Extract<FrameAnswer, { readonly kind: "reply" }>;
 
 /** By port and family: each has its own promises. */
 type Gathering<P> = Map<string, Waiting<P>[]>;
@@ -103,12 +102,13 @@ const placeOf = ({ ifindex, family }: { readonly ifindex: number; readonly famil
 const familyOf = (frame: Uint8Array): IpFamily => (frame[12] === 0x86 && frame[13] === 0xdd ? "ip6" : "ip4");
 
 export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P>): DhcpService {
-  const { frames, group, portOf, leases, journal, clock } = parts;
+  const { frames, group, portOf, leases, journal, clock, check } = parts;
   const tally = createTally();
   let gathering: Gathering<P> = new Map();
   let committing: Gathering<P> = new Map();
   let waiting = 0;
   let draining: Promise<void> | undefined;
+  const holding = new Set<Promise<void>>();
 
   function hear(batch: readonly LoggedFrame[]): void {
     const replies: OutgoingFrame[] = [];
@@ -132,7 +132,8 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
       return;
     }
     const place = { ifindex, family };
-    const answer = port.answer(bytes, latest(place, port) ?? leases.get(port), clock.now());
+    const lease = latest(place, port) ?? leases.get(port);
+    const answer = port.answer(bytes, lease, clock.now());
     switch (answer.kind) {
       case "malformed":
         tally.add("malformed", answer.why);
@@ -143,16 +144,43 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
       case "note":
         wait({ ...place, port, change: answer.change });
         break;
-      case "reply":
-        if (answer.change !== undefined) wait({ ...place, port, change: answer.change, reply: answer.frame });
-        else {
-          tally.add(answer.counter);
-          replies.push({ ifindex, bytes: answer.frame });
-        }
+      case "reply": {
+        const verdict = isPromisedAnew(answer, lease, clock.now()) ? check?.(port, ifindex) : undefined;
+        if (verdict === undefined) reply({ ...place, port }, answer, replies);
+        else hold(verdict, { ...place, port }, answer);
         break;
+      }
       default:
         unreachable(answer);
     }
+  }
+
+  function reply(place: Asked<P>, answer: Reply, replies: OutgoingFrame[]): void {
+    if (answer.change !== undefined) wait({ ...place, change: answer.change, reply: answer.frame });
+    else {
+      tally.add(answer.counter);
+      replies.push({ ifindex: place.ifindex, bytes: answer.frame });
+    }
+  }
+
+  /** The answer is given when the address is known to be free. */
+  function hold(verdict: Promise<Verdict>, place: Asked<P>, answer: Reply): void {
+    const done = verdict.then((found) => {
+      holding.delete(done);
+      const replies: OutgoingFrame[] = [];
+      if (!isStill(portOf(place.ifindex, place.family), place.port)) tally.add("dropped", "port-changed");
+      else if (found === "busy") tally.add("dropped", "checking");
+      else if (found === "free") reply(place, answer, replies);
+      else
+        wait({
+          ...place,
+          change: leaseChange("declined", clock.now() + DECLINE_QUARANTINE_MS, undefined),
+          drop: "conflict",
+        });
+      if (replies.length > 0) frames.send(replies);
+      if (gathering.size > 0) draining ??= drain();
+    });
+    holding.add(done);
   }
 
   /** What was promised last on this port, though the store does not know it yet. */
@@ -212,7 +240,11 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
   }
 
   function replyTo(entry: Waiting<P>, isGivenBack: boolean): readonly OutgoingFrame[] {
-    const { ifindex, family, port, change, reply } = entry;
+    const { ifindex, family, port, change, reply, drop } = entry;
+    if (drop !== undefined) {
+      tally.add("dropped", drop);
+      return [];
+    }
     const isPromise = change.state === "bound";
     if (isPromise && isGivenBack) tally.add("dropped", "given-back");
     else if (isPromise && !isStill(portOf(ifindex, family), port)) tally.add("dropped", "port-changed");
@@ -224,7 +256,10 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
   }
 
   async function settled(): Promise<void> {
-    while (draining !== undefined) await draining;
+    while (draining !== undefined || holding.size > 0) {
+      await Promise.all(holding);
+      await draining;
+    }
   }
 
   const subscription = frames.subscribe(group, hear, () => tally.add("lost"));
@@ -237,6 +272,10 @@ export function startDhcpService<P extends ServedPort>(parts: DhcpServiceParts<P
     },
   };
 }
+
+/** Offers and acknowledgements, unless the guest has the address by a lease that still runs. */
+const isPromisedAnew = ({ counter }: Reply, lease: LeaseChange | undefined, now: number): boolean =>
+  counter !== "naks" && !(lease?.state === "bound" && lease.expiresAt > now);
 
 /** Interface indexes are used again, and an operator may give a guest another address while its promise is being written. */
 function isStill(now: ServedPort | undefined, then: ServedPort): boolean {

@@ -2,15 +2,19 @@
 import { answer4 } from "../addressing/dhcp4-frames.ts";
 import { answer6 } from "../addressing/dhcp6-frames.ts";
 import { RESPONDER_MAC } from "../addressing/neighbour-answers.ts";
+import type { SilenceReason } from "../addressing/respond.ts";
 import type { Frames } from "../kernel/frames.ts";
+import type { Probes } from "../kernel/probes.ts";
 import type { Clock } from "../model/clock.ts";
 import { GuardError } from "../model/errors.ts";
+import { isIpv6 } from "../model/ip-block.ts";
 import { keys } from "../model/keys.ts";
 import type { ObjectName } from "../model/names.ts";
-import type { Attachment, DhcpLease } from "../model/resources.ts";
+import type { Attachment, DhcpLease, NicIdentity } from "../model/resources.ts";
 import { logGroups } from "../ruleset/parts.ts";
 import type { Store, Write } from "../store/store.ts";
 import type { Conditions } from "./conditions.ts";
+import { createConflicts } from "./conflicts.ts";
 import { type DhcpService, type IpFamily, type LeaseEntry, type ServedPort, startDhcpService } from "./dhcp-service.ts";
 import type { Mirror } from "./mirror.ts";
 import { portOffer, portOffer6 } from "./offers.ts";
@@ -29,6 +33,10 @@ export interface DhcpParts {
   readonly mirror: Mirror;
   readonly clock: Clock;
   readonly conditions: Conditions;
+  /** Absent where the kernel is not asked. */
+  readonly probes?: Probes | undefined;
+  /** The bridge of a port, where it is in one. */
+  readonly bridgeOf: (ifindex: number) => number | undefined;
 }
 
 interface PromisedPort extends ServedPort {
@@ -38,10 +46,22 @@ interface PromisedPort extends ServedPort {
 
 type Promises = Partial<Readonly<Record<IpFamily, PromisedPort>>>;
 
+/** Of a condition at most; the log has had them all. */
+const CONFLICTS_NAMED = 8;
+
 const leaseName = ({ network, offer }: PromisedPort): string => `${network}/${offer.address}`;
 
+/** Counted by itself: whoever asks there is misconfigured, and an operator wants to see it. */
+function unserved(place: Pick<PromisedPort, "attachment" | "network">, { mac, addresses4 }: NicIdentity): Promises {
+  const [address] = addresses4;
+  if (address === undefined) return {};
+  const why: SilenceReason = "unserved";
+  const port: PromisedPort = { ...place, offer: { mac, address }, answer: () => ({ kind: "silence", why }) };
+  return { ip4: port, ip6: port };
+}
+
 export function startPortDhcp(parts: DhcpParts): PortDhcp {
-  const { frames, store, mirror, clock, conditions } = parts;
+  const { frames, store, mirror, clock, conditions, probes, bridgeOf } = parts;
   const promised = new Map<number, Promises>();
 
   /** One transaction for a whole batch: it is the store's work to make it durable, and ours to wait for it. */
@@ -75,6 +95,25 @@ export function startPortDhcp(parts: DhcpParts): PortDhcp {
     return lease?.guest === port.attachment.guest && lease.mac === port.offer.mac ? lease : undefined;
   }
 
+  const conflicts = probes === undefined ? undefined : createConflicts({ probes, now: clock.now, tell: tellConflicts });
+
+  function tellConflicts(standing: readonly string[]): void {
+    if (standing.length === 0) conditions.clear("ADDRESS_CONFLICT");
+    else conditions.raise("ADDRESS_CONFLICT", standing.slice(0, CONFLICTS_NAMED).join("; "));
+  }
+
+  function isWanted(network: ObjectName): boolean {
+    const { addressing } = mirror.networks.get(network) ?? {};
+    return addressing?.kind === "managed" && addressing.conflictDetection === true;
+  }
+
+  /** IPv4 alone: with IPv6 every guest looks by itself (RFC 4862 section 5.4), and its DECLINE is heard. */
+  function check({ network, attachment, offer: { address, mac } }: PromisedPort, ifindex: number) {
+    const bridge = bridgeOf(ifindex);
+    if (!isWanted(network) || isIpv6(address) || bridge === undefined) return undefined;
+    return conflicts?.check({ ifindex: bridge, address, mac, guest: attachment.guest });
+  }
+
   const service = startDhcpService<PromisedPort>({
     frames,
     group: logGroups.dhcp,
@@ -82,6 +121,7 @@ export function startPortDhcp(parts: DhcpParts): PortDhcp {
     leases: { get: ownLease },
     journal: { append },
     clock,
+    check,
   });
 
   function promisesFor(attachment: Attachment): Promises {
@@ -90,7 +130,10 @@ export function startPortDhcp(parts: DhcpParts): PortDhcp {
     const network = nic === undefined ? undefined : mirror.networks.get(nic.network);
     if (guest === undefined || nic === undefined || network === undefined) return {};
     const place = { attachment, network: nic.network };
-    const [offer, offer6] = [portOffer(guest, nic, network), portOffer6(nic, guest.spec.nics[attachment.nic], network)];
+    const { kind } = network.addressing;
+    if (kind === "static" || kind === "mac") return unserved(place, nic);
+    const spec = guest.spec.nics[attachment.nic];
+    const [offer, offer6] = [portOffer(guest, nic, spec, network), portOffer6(guest, nic, spec, network)];
     return {
       ...(offer === undefined
         ? {}
@@ -112,9 +155,13 @@ export function startPortDhcp(parts: DhcpParts): PortDhcp {
   return {
     service,
     refresh: (attachment) => {
-      promised.set(attachment.ifindex, promisesFor(attachment));
+      const promises = promisesFor(attachment);
+      promised.set(attachment.ifindex, promises);
+      if (promises.ip4 === undefined || !isWanted(promises.ip4.network)) conflicts?.forget(attachment.guest);
     },
     forget: (ifindex) => {
+      const guest = promised.get(ifindex)?.ip4?.attachment.guest;
+      if (guest !== undefined) conflicts?.forget(guest);
       promised.delete(ifindex);
     },
     stop: service.stop,

@@ -7,6 +7,7 @@ import { advertisement, answerNeighbour, RESPONDER_MAC, type RouterOffer } from 
 import type { Frames, LoggedFrame, OutgoingFrame } from "../kernel/frames.ts";
 import type { Nft } from "../kernel/nft.ts";
 import { sameBytes } from "../model/bytes.ts";
+import type { NicTell } from "../model/dhcp.ts";
 import { isIpv6 } from "../model/ip-block.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
 import { type Ipv6Address, prefix6Contains } from "../model/ipv6.ts";
@@ -68,14 +69,16 @@ function routerFor(spec: NetworkSpec | undefined, address: Ipv4Address | Ipv6Add
   return prefix6Contains(spec.prefix6, address) ? HOST_PORT_MAC : undefined;
 }
 
-/** @param address6 of the asking NIC */
+/** @param nic who asks */
 function routerOffer(
   { prefix6, gateway6, gatewayMac, addressing, wiring }: NetworkSpec,
-  address6: Ipv6Address | undefined,
+  nic: { readonly address6: Ipv6Address | undefined; readonly tell: NicTell | undefined },
 ): RouterOffer | undefined {
-  if (prefix6 === undefined) return undefined;
-  const { mtu, dns6: dns } = addressing;
+  // Whoever was configured by hand has its router from there too, and would lose it with the host's.
+  if (prefix6 === undefined || addressing.kind !== "managed") return undefined;
+  const { mtu, dns6: dns } = { ...addressing, ...nic.tell };
   if (wiring.kind !== "bridged") {
+    const { address6 } = nic;
     const gateway = wiring.kind === "brouted" ? BROUTED_GATEWAY6 : PORT_GATEWAY6;
     const link = linkLength(wiring) === undefined || address6 === undefined ? undefined : link6At(address6).prefix;
     const subnet = link === undefined ? { prefix: prefix6, offLink: true } : { prefix: link };
@@ -108,7 +111,8 @@ export function startNeighbours(parts: NeighbourParts): Neighbours {
     const nic = guest === undefined ? undefined : nicsOf(guest)[attachment.nic];
     const spec = nic === undefined ? undefined : mirror.networks.get(nic.identity.network);
     if (nic === undefined || spec === undefined) return undefined;
-    return [nic.identity.network, routerOffer(spec, address6Of(nic, spec))];
+    const { tell } = nic.spec;
+    return [nic.identity.network, routerOffer(spec, { address6: address6Of(nic, spec), tell })];
   }
 
   function answer({ inIfindex, bytes }: LoggedFrame): readonly OutgoingFrame[] {
@@ -136,6 +140,7 @@ export function startNeighbours(parts: NeighbourParts): Neighbours {
     const { ifindex } = state.attachment;
     const bytes = advertisementFor(state);
     const before = advertised.get(ifindex);
+    if (bytes === undefined) advertised.delete(ifindex);
     if (bytes === undefined || (before !== undefined && sameBytes(before, bytes))) return;
     advertised.set(ifindex, bytes);
     frames.send([{ ifindex, bytes }]);

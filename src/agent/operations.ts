@@ -20,6 +20,7 @@ import type { DhcpLease, Kind, Resource } from "../model/resources.ts";
 import { policyMatrix } from "../plan/policy-matrix.ts";
 import { explainFlow } from "../plan/policy-question.ts";
 import { nicPolicyView } from "../plan/policy-view.ts";
+import { poolUses } from "../plan/pools.ts";
 import { planRemove, planSite } from "../plan/site.ts";
 import { attach, detach, viewOf } from "./attach.ts";
 import type { Core } from "./core.ts";
@@ -150,7 +151,9 @@ function networkStatus(core: Core, name: ObjectName): object {
   const addresses = guests.flatMap((guest) =>
     guest.nics.filter((nic) => nic.network === name).flatMap((nic) => nic.addresses4),
   );
-  return { guests: guests.length, addresses4: addresses.length };
+  const pool = poolUses(core.mirror.held(), true).find(({ network }) => network === name);
+  const range4 = pool === undefined ? null : { size: pool.size, free: pool.free };
+  return { guests: guests.length, addresses4: addresses.length, range4 };
 }
 
 function groupMembers(core: Core, name: ObjectName): readonly string[] {
@@ -197,6 +200,7 @@ function status(core: Core): StatusView {
     unbound: unboundPorts(parts.links.list(), ports, parts.portPrefixes),
     kernel: { ...parts.kernel, guard: `netdev ingress and egress per port, tables '${core.enforcer.table}'` },
     store: { kind: parts.storeKind, revision: mirror.revision },
+    dhcp: core.dhcp.service.counts(),
   };
 }
 

@@ -7,6 +7,7 @@ import { type PortWish, waitingWish } from "../plan/host.ts";
 import { type Core, forget, hostView, setPort } from "./core.ts";
 import type { Look, PassResult } from "./enforcer.ts";
 import { holdIn, isInDoubt, leaveLost, mayStand, sayWhatBecame, teach, tellWaiting } from "./moves.ts";
+import { tellPools } from "./pools.ts";
 import { tellExceptions } from "./ports.ts";
 
 /** What is known of other programs at the rules. */
@@ -45,6 +46,7 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   tellFailures(core);
   tellWaiting(core);
   tellExceptions(core.ports, core.conditions);
+  tellPools(core.pools(), core.conditions);
   const changed = loaded || result.changed > 0;
   if (changed) parts.log.info({ changed: result.changed, loaded }, "brought the kernel into line");
   tellRepair(core, meddling, changed);

@@ -8,6 +8,7 @@ import { openConntrack } from "../kernel/conntrack-netlink.ts";
 import { openFrames } from "../kernel/frames-netlink.ts";
 import { openLinks } from "../kernel/links-netlink.ts";
 import { openNft } from "../kernel/nft-netlink.ts";
+import { openProbes } from "../kernel/probes-netlink.ts";
 import { openRoutes } from "../kernel/routes-netlink.ts";
 import { openSysctls } from "../kernel/sysctls.ts";
 import {
@@ -119,6 +120,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   }
   const frames = openFrames(RESPONDER_MARK);
   const conntrack = openConntrack();
+  const probes = openProbes();
   const { store, kind: storeKind, health: storeHealth, copyHealth } = await openStore(options, host, systemClock);
   const agent = await startAgent({
     nft,
@@ -126,6 +128,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
     frames,
     routing,
     conntrack,
+    probes,
     store,
     clock: systemClock,
     log,
@@ -150,6 +153,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   await server.close();
   await agent.stop();
   await store.close();
+  probes.close();
   conntrack.close();
   frames.close();
   routing.routes.close();

@@ -46,6 +46,7 @@ const setting = z.object({
   was: z.number().describe("what it is put back to when no port needs it any more"),
   why: z.string(),
 });
+const counts = z.record(z.string(), z.number());
 const status = z.object({
   host: z.string(),
   version: z.string(),
@@ -73,6 +74,21 @@ const status = z.object({
     ),
   }),
   store: z.object({ kind: z.string(), revision: z.number() }),
+  dhcp: z
+    .object({
+      received: z.number(),
+      offers: z.number(),
+      acks: z.number(),
+      naks: z.number(),
+      notes: z.number().describe("RELEASE and DECLINE"),
+      silent: counts.describe("by the reason that no answer was due"),
+      malformed: counts.describe("frames that hold no DHCP message"),
+      dropped: counts.describe("answers that were due and not given"),
+      commits: z.number(),
+      journalFailures: z.number(),
+      lost: z.number(),
+    })
+    .describe("messages to the responder since the agent started"),
 });
 const dropCount = z.object({
   port: z.string(),

@@ -8,6 +8,7 @@ import type { GroupRule, GroupSpec } from "../model/policy.ts";
 import type { GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource, Wiring } from "../model/resources.ts";
 import { linkLength, notRightHand4, notRightHand6 } from "../model/transport.ts";
 import { wireOf } from "../model/wiring.ts";
+import { nicTellFaults } from "./dhcp-rules.ts";
 import { type Fault, type FieldPath, type Locate, placeText, siteInvalid } from "./faults.ts";
 import { notAHost, objectFaults, rangesMeet, rangeText } from "./rules.ts";
 import { poolOf, sharedPoolFaults } from "./transport.ts";
@@ -231,6 +232,7 @@ function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
   if (network !== undefined && network.wiring.kind !== "bridged")
     yield* routedNicFaults(nic, network.wiring.kind, field);
   yield* memberFaults(bench, nic.groups, [...field, "groups"]);
+  yield* nicTellFaults(nic.tell, network, [...field, "tell"]);
 }
 
 function* guestFaults(bench: Bench, { name, spec }: Named<GuestSpec>): Iterable<Found> {

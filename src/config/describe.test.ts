@@ -18,8 +18,8 @@ test.each([
   ["network.spec.gatewayMac", "MAC address", "none"],
   ["network.spec.wiring.kind", "bridged | routed | brouted | transport", "required"],
   ["network.spec.addressing", "fields", '{"kind":"managed"}'],
-  ["network.spec.addressing.leaseSeconds", "number 10-31536000", "3600"],
-  ["network.spec.addressing.macScheme", "ip | net | random", '"random"'],
+  ["network.spec.addressing.leaseSeconds", "number 10-31536000", "none"],
+  ["network.spec.addressing.macScheme", "ip | net | random", "none"],
   ["network.spec.addressing.routes[].via", "IPv4 address", "required"],
   ["group.spec.ingress[].ports", "list of port or range", "none"],
   ["group.spec.ingress[].from", "any | network | {group} | {prefix}", "required"],
@@ -55,5 +55,6 @@ test("a place in a document has its line in the table", () => {
     "rates",
     "connections",
     "groups",
+    "tell",
   ]);
 });

@@ -12,7 +12,7 @@ const optional = <T>(key: string, value: fc.Arbitrary<T>) => fc.record({ [key]: 
 const merged = (...parts: readonly fc.Arbitrary<object>[]): fc.Arbitrary<object> =>
   fc.tuple(...parts).map((objects) => Object.assign({}, ...objects));
 
-const addressing = merged(
+const managed = merged(
   fc.record({ kind: fc.constant("managed") }),
   fc.record(
     {
@@ -27,6 +27,33 @@ const addressing = merged(
     { requiredKeys: [] },
   ),
 );
+const tell = fc.record(
+  {
+    dns: fc.array(address, { maxLength: 2 }),
+    mtu: fc.integer({ min: 576, max: 9000 }),
+    boot: fc.constantFrom({}, { server: "10.0.0.9" }, { file: "ipxe.efi", url: "http://x/y", serverName: "tftp" }),
+    options: fc.uniqueArray(
+      fc.constantFrom(
+        { code: 150, addresses: ["10.0.0.9"], always: true },
+        { code: 224, hex: "DE:AD be" },
+        { code: 252, text: "a b" },
+        { code: 43, options: [{ code: 1, hex: "00" }] },
+      ),
+    ),
+    options6: fc.constantFrom([], [{ code: 22, addresses: ["2001:DB8::1"] }]),
+  },
+  { requiredKeys: [] },
+);
+const classes = fc.uniqueArray(
+  fc.record({ name, when: fc.constantFrom({ userClass: "iPXE" }, { vendorClass: "PXE", arch: [0, 7] }), tell }),
+  { maxLength: 2, selector: (one) => one.name },
+);
+/** Nobody tells these guests anything. */
+const unmanaged = merged(
+  fc.constantFrom({ kind: "mac" }, { kind: "mac", macScheme: "net" }, { kind: "static" }),
+  optional("dns", fc.array(address, { maxLength: 3 })),
+);
+const addressing = fc.oneof(merged(managed, optional("classes", classes)), unmanaged);
 /** What a routed network cannot say besides. */
 const routed = merged(
   fc.record({
@@ -92,6 +119,7 @@ const nic = merged(
   optional("address4", address),
   optional("groups", fc.uniqueArray(name, { maxLength: 2 })),
   optional("connections", fc.integer({ min: 1, max: 1_000_000 })),
+  optional("tell", tell),
 );
 const guest = merged(
   fc.record({ nics: fc.array(nic, { minLength: 1, maxLength: 3 }) }),

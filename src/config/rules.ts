@@ -19,6 +19,7 @@ import type { GroupRule, GroupSpec } from "../model/policy.ts";
 import type { Addressing, GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
 import { linkLength } from "../model/transport.ts";
 import { BROUTED_GATEWAY6, HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
+import { responderFaults } from "./dhcp-rules.ts";
 import { type FieldPath, fieldText } from "./faults.ts";
 import type { FieldFault } from "./issues.ts";
 import { transportFaults } from "./transport.ts";
@@ -89,8 +90,8 @@ function* routedFaults({ gatewayMac, gateway6, multicast, addressing, wiring }: 
   if (gateway6 !== undefined) yield { field: ["spec", "gateway6"], says: own };
   if (addressing.macScheme === "net" && wiring.kind === "routed" && wiring.gives === "address")
     yield {
-      field: ["spec", "addressing", "macScheme"],
-      says: "net spells prefix and gateway of the network, and its guests are given their address alone; 'gives: prefix' goes with it",
+      field: ["spec", "addressing", addressing.kind === "mac" ? "kind" : "macScheme"],
+      says: "a MAC spells prefix and gateway of the network, and its guests are given their address alone; 'gives: prefix' goes with it",
     };
   if (addressing.routes.length > 0)
     yield {
@@ -188,6 +189,7 @@ function* networkFaults(spec: NetworkSpec): Iterable<FieldFault> {
   yield* rangeFaults(spec);
   yield* wiringFaults(spec);
   yield* addressingFaults(spec.addressing, spec.prefix4);
+  yield* responderFaults(spec);
   yield* twiceFaults(spec.groups, ["spec", "groups"]);
 }
 

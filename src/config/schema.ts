@@ -2,6 +2,8 @@
 import { z } from "zod";
 import { defaultRates, type RateName, type Share } from "../model/rates.ts";
 import { type HostService, link4Lengths, roles, routedGives, uncheckable } from "../model/resources.ts";
+import { addressingOf } from "./addressing-kinds.ts";
+import { nicTell, responderFields } from "./dhcp-told.ts";
 import { parsed, parsedNumber, typeNames } from "./fields.ts";
 import { hasNeedlessGateway, lacksGateway, NEEDLESS_GATEWAY, withGateway } from "./gateway.ts";
 import { groupSpec } from "./policy.ts";
@@ -69,19 +71,21 @@ const route = z.strictObject({
 const addressing = z
   .strictObject({
     kind: z
-      .literal("managed")
-      .describe("Who decides the addresses. `managed`: vifguard assigns them and answers DHCP."),
+      .enum(["managed", "static", "mac"])
+      .describe(
+        "How a guest learns its address. `managed`: by DHCP from its own host. `static`: it is configured by hand. `mac`: it reads it in its own MAC. Whoever is not `managed` is not answered.",
+      ),
     leaseSeconds: z
       .int()
       .min(10)
       .max(31_536_000)
-      .default(3600)
-      .describe("How long a DHCP lease lasts. Guests renew after half of it."),
+      .exactOptional()
+      .describe("How long a DHCP lease lasts: 3600 when left out. Guests renew after half of it."),
     macScheme: z
       .enum(["ip", "net", "random"])
-      .default("random")
+      .exactOptional()
       .describe(
-        "`ip`: the address decides the MAC, fe:00 and its four octets. `net`: so do prefix length and gateway, for guests that read them there (docs/exports.md). `random`: a locally administered MAC, drawn once per NIC.",
+        "`ip`: the address decides the MAC, fe:00 and its four octets. `net`: so do prefix length and gateway, for guests that read them there; always so with `kind: mac`. `random` (when left out): a locally administered MAC, drawn once per NIC.",
       ),
     dns: z.array(parsed(address4, "DNS server.")).max(8).default([]).describe("DNS servers told to guests, in order."),
     dns6: z
@@ -102,7 +106,9 @@ const addressing = z
       .max(64)
       .default([])
       .describe("Static routes told to guests besides the default route (RFC 3442)."),
+    ...responderFields,
   })
+  .transform(addressingOf)
   .describe("How a guest gets its address and how vifguard knows it.");
 
 const mode = z.enum(["enforce", "observe"]);
@@ -283,6 +289,7 @@ const nic = z.strictObject({
   groups: groups.describe(
     "Security groups of the NIC; their rules add up. Without any those of the network. A NIC of no group is reached by nobody and reaches everybody.",
   ),
+  tell: nicTell,
 });
 
 const guestSpec = z.strictObject({
@@ -318,7 +325,7 @@ export const laterFields: Readonly<Record<string, string>> = {
 };
 export const laterValues: Readonly<Record<string, readonly string[]>> = {
   "network.spec.wiring.kind": ["nat"],
-  "network.spec.addressing.kind": ["relay", "snoop", "static", "mac"],
+  "network.spec.addressing.kind": ["relay", "snoop"],
 };
 
 /** Right words in the wrong place. */

@@ -163,3 +163,29 @@ export const hostProtocol: TextForm<HostService["protocol"]> = {
   parse: parseHostProtocol,
   explain: (text) => `${show(text)} is not tcp, udp, icmp or a protocol number 0-255`,
 };
+
+/** What one option carries at most here, in octets; split over several of 255 (RFC 3396). */
+const OPTION_OCTETS = 1024;
+
+/** Digits alone, as they are kept. */
+function parseHex(text: string): string | undefined {
+  const digits = text.replaceAll(/[ :]/g, "").toLowerCase();
+  const isWhole = /^(?:[0-9a-f]{2})+$/.test(digits) && digits.length <= 2 * OPTION_OCTETS;
+  return isWhole ? digits : undefined;
+}
+
+export const hexText: TextForm<string> = form(
+  "hexadecimal digits",
+  parseHex,
+  `1 to ${OPTION_OCTETS} octets in hexadecimal digits such as 01:0a:ff or 010aff`,
+);
+
+const PRINTABLE = /^[\x20-\x7e]+$/;
+const printable = (most: number): TextForm<string> =>
+  form(
+    "text",
+    (text) => (PRINTABLE.test(text) && text.length <= most ? text : undefined),
+    `1 to ${most} printable ASCII characters`,
+  );
+export const optionText: TextForm<string> = printable(OPTION_OCTETS);
+export const bootText: TextForm<string> = printable(255);

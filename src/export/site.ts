@@ -1,5 +1,5 @@
 /** What another DHCP server has to know of a site: networks with what they tell their guests, and one reservation for every NIC. */
-import { routesOf } from "../addressing/respond.ts";
+import { routesOf } from "../addressing/parameters4.ts";
 import type { Brand } from "../model/brand.ts";
 import { GuardError } from "../model/errors.ts";
 import { type Ipv4Address, type Ipv4Prefix, ipv4FromNumber, ipv4ToNumber, prefix4Bounds } from "../model/ipv4.ts";
@@ -125,11 +125,12 @@ function guestsByNetwork(guests: Iterable<Guest>): ReadonlyMap<ObjectName, reado
 function servedNetwork(
   name: ObjectName,
   spec: NetworkSpec,
+  leaseSeconds: number,
   reservations: readonly Reservation[],
   heard: InterfaceName | undefined,
 ): ServedNetwork {
   const { prefix4, gateway4, prefix6, addressing } = spec;
-  const { leaseSeconds, dns, dns6, ntp, mtu } = addressing;
+  const { dns, dns6, ntp, mtu } = addressing;
   const { last, length } = prefix4Bounds(prefix4);
   const domain =
     addressing.domain === undefined ? undefined : plainWord(addressing.domain, `domain of network '${name}'`);
@@ -161,6 +162,12 @@ export interface Wanted {
   readonly interfaces: ReadonlyMap<string, InterfaceName>;
 }
 
+/** Why no server would ever hear the guests of a network. */
+function unasked({ wiring, addressing }: NetworkSpec): string | undefined {
+  if (wiring.kind !== "bridged") return "routed: what its guests ask does not leave their ports";
+  return addressing.kind === "managed" ? undefined : `'kind: ${addressing.kind}': its guests ask nobody`;
+}
+
 /**
  * By name, so that the same site is always the same text.
  * @throws NOT_FOUND, NOT_EXPORTABLE
@@ -168,23 +175,25 @@ export interface Wanted {
 export function servedLinks(site: ExportedSite, { networks: names, interfaces }: Wanted): readonly ServedLink[] {
   const known = [...site.networks].filter(([name]) => names.length === 0 || names.includes(name));
   const bridged = known.flatMap(([name, spec]) =>
-    spec.wiring.kind === "bridged" ? [{ name, spec, wiring: spec.wiring }] : [],
+    spec.wiring.kind === "bridged" && spec.addressing.kind === "managed"
+      ? [{ name, spec, wiring: spec.wiring, leaseSeconds: spec.addressing.leaseSeconds }]
+      : [],
   );
   const asked = [...names, ...interfaces.keys()].filter((name) => name !== "");
   const missing = asked.find((name) => !known.some(([found]) => found === name));
   if (missing !== undefined)
     throw new GuardError("NOT_FOUND", `network '${missing}' does not exist`, { fields: { network: missing } });
   if (known.length === 0) throw new GuardError("NOT_FOUND", "there is no network");
-  const isAsked = ([name, { wiring }]: (typeof known)[number]): boolean =>
-    wiring.kind !== "bridged" && names.includes(name);
-  const unheard = known.find(isAsked) ?? (bridged.length === 0 ? known[0] : undefined);
-  if (unheard !== undefined)
-    throw notExportable(`network '${unheard[0]}' is routed: what its guests ask does not leave their ports`);
+  const unheard = known.find(([name, spec]) => unasked(spec) !== undefined && names.includes(name)) ?? known[0];
+  if (unheard !== undefined && (bridged.length === 0 || names.includes(unheard[0]))) {
+    const why = unasked(unheard[1]);
+    if (why !== undefined) throw notExportable(`network '${unheard[0]}' is ${why}`);
+  }
   const guests = guestsByNetwork(site.guests.values());
   const links = new Map<InterfaceName, ServedNetwork[]>();
-  for (const { name, spec, wiring } of bridged.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+  for (const { name, spec, wiring, leaseSeconds } of bridged.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const reservations = reservationsOf(name, spec, guests.get(name) ?? []);
-    const network = servedNetwork(name, spec, reservations, interfaces.get(name) ?? interfaces.get(""));
+    const network = servedNetwork(name, spec, leaseSeconds, reservations, interfaces.get(name) ?? interfaces.get(""));
     const list = links.get(wiring.bridge);
     if (list === undefined) links.set(wiring.bridge, [network]);
     else list.push(network);

@@ -30,6 +30,10 @@ export const conditionCatalogue = {
     severity: "warning",
     text: (detail) => `ports that are prepared and wait for another to let go of their NIC: ${detail}`,
   },
+  ADDRESS_CONFLICT: {
+    severity: "warning",
+    text: (detail) => `addresses of guests that somebody else on the LAN uses, not given out: ${detail}`,
+  },
   EVENTS_LOST: {
     severity: "info",
     text: (detail) => `kernel events were lost and everything was read again: ${detail}`,
@@ -39,6 +43,7 @@ export const conditionCatalogue = {
     text: (detail) => `ports that are only observed, every lie of their guests gets through: ${detail}`,
   },
   LINES_UNCHECKED: { severity: "warning", text: (detail) => `lines of the guard that are switched off: ${detail}` },
+  POOL_LOW: { severity: "info", text: (detail) => `few free addresses: ${detail}` },
   POOL_FULL: { severity: "warning", text: (detail) => `no free address: ${detail}` },
 } as const satisfies Record<string, ConditionSpec>;
 

@@ -71,6 +71,27 @@ export interface StatusView {
     readonly capabilities: readonly CapabilityView[];
   };
   readonly store: { readonly kind: string; readonly revision: number };
+  readonly dhcp: DhcpCounts;
+}
+
+/** Of this host's responder, both families, since the agent started. Every message received ends in exactly one of offers to dropped. */
+export interface DhcpCounts {
+  readonly received: number;
+  readonly offers: number;
+  readonly acks: number;
+  readonly naks: number;
+  /** RELEASE and DECLINE that were made durable; those of DHCPv6 are answered. */
+  readonly notes: number;
+  /** By the reason that no answer was due. */
+  readonly silent: Readonly<Record<string, number>>;
+  /** Frames that hold no DHCP message, by what is wrong with them. */
+  readonly malformed: Readonly<Record<string, number>>;
+  /** Answers that were due and not given, by reason. */
+  readonly dropped: Readonly<Record<string, number>>;
+  readonly commits: number;
+  readonly journalFailures: number;
+  /** How often the kernel could not hand over everything. */
+  readonly lost: number;
 }
 
 export interface DropCount {

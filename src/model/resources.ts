@@ -1,4 +1,5 @@
 /** What an operator declares: networks, groups and guests, as they are after validation and with every default filled in. */
+import type { ClientClass, NicTell, Tell } from "./dhcp.ts";
 import type { Ipv4Address, Ipv4Prefix, Ipv4Range } from "./ipv4.ts";
 import type { Ipv6Address, Ipv6Prefix } from "./ipv6.ts";
 import type { MacAddress } from "./mac.ts";
@@ -25,11 +26,8 @@ export type Link4Length = (typeof link4Lengths)[number];
 /** `ip`: the address decides the MAC (FE:00:o1:o2:o3:o4). `net`: the prefix length and the gateway too. `random`: a locally administered MAC, unique in the store. */
 export type MacScheme = "ip" | "net" | "random";
 
-/** How a guest gets its address and how we know it. */
-export type Addressing = {
-  readonly kind: "managed";
-  readonly leaseSeconds: number;
-  readonly macScheme: MacScheme;
+/** What guests of a network are told besides their address, by whatever way they are told anything. */
+export interface Told {
   readonly dns: readonly Ipv4Address[];
   readonly dns6: readonly Ipv6Address[];
   readonly ntp: readonly Ipv4Address[];
@@ -38,7 +36,33 @@ export type Addressing = {
   readonly mtu?: number;
   /** Static routes handed out as option 121 (RFC 3442) besides the default route. */
   readonly routes: readonly { readonly to: Ipv4Prefix; readonly via: Ipv4Address }[];
-};
+}
+
+/** How a guest gets its address and how we know it. */
+export type Addressing = ManagedAddressing | StaticAddressing | MacAddressing;
+
+/** We decide, and answer DHCP. */
+export interface ManagedAddressing extends Told, Pick<Tell, "ntp6" | "boot" | "options" | "options6"> {
+  readonly kind: "managed";
+  readonly leaseSeconds: number;
+  readonly macScheme: MacScheme;
+  /** Whether the LAN is asked for an address before it is given. */
+  readonly conflictDetection?: boolean;
+  /** The first that matches is the client's. */
+  readonly classes?: readonly ClientClass[];
+}
+
+/** We decide, and the guest is configured by hand. */
+export interface StaticAddressing extends Told {
+  readonly kind: "static";
+  readonly macScheme: MacScheme;
+}
+
+/** We decide, and the guest reads it in its own MAC. */
+export interface MacAddressing extends Told {
+  readonly kind: "mac";
+  readonly macScheme: "net";
+}
 
 /** `observe`: judged, counted and logged, but let by. */
 export type Mode = "enforce" | "observe";
@@ -97,6 +121,8 @@ export interface NicSpec {
   readonly connections?: number;
   /** Without any those of the network. */
   readonly groups: readonly ObjectName[];
+  /** What DHCP tells this NIC instead of what the network says. */
+  readonly tell?: NicTell;
 }
 
 /** One address or a prefix, of either family. */

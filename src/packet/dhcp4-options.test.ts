@@ -33,6 +33,7 @@ const bytes = fc.uint8Array({ maxLength: 600 });
 const valuesByKind: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   unsigned8: fc.integer({ min: 0, max: 255 }),
   unsigned16: fc.integer({ min: 0, max: 0xffff }),
+  "unsigned16 list": fc.array(fc.integer({ min: 0, max: 0xffff }), { minLength: 1, maxLength: 40 }),
   unsigned32: fc.integer({ min: 0, max: 0xffffffff }),
   address: anyAddress,
   addresses: fc.array(anyAddress, { minLength: 1, maxLength: 80 }),

@@ -102,6 +102,17 @@ const numbers: Codec<readonly number[]> = {
   encode: (list) => Uint8Array.from(list),
 };
 
+const unsigned16List: Codec<readonly number[]> = {
+  name: "unsigned16 list",
+  decode: (bytes) => {
+    if (bytes.length === 0 || bytes.length % 2 !== 0) return rejected("bad-length");
+    return accepted(
+      Array.from({ length: bytes.length / 2 }, (_, i) => (bytes[2 * i] ?? 0) * 256 + (bytes[2 * i + 1] ?? 0)),
+    );
+  },
+  encode: (list) => Uint8Array.from(list.flatMap((value) => [value >> 8, value & 255])),
+};
+
 const typeNames: readonly DhcpType[] = ["discover", "offer", "request", "decline", "ack", "nak", "release", "inform"];
 const typeByNumber = new Map<number, DhcpType>(typeNames.map((name) => [dhcpTypes[name], name]));
 
@@ -274,7 +285,9 @@ export const dhcp4Options = {
   bootfile: option(67, "bootfile name", text, "RFC 2132 section 9.5"),
   userClass: option(77, "user class", opaque, "RFC 3004"),
   rapidCommit: option(80, "rapid commit", flag, "RFC 4039"),
+  fqdn: option(81, "client FQDN", opaque, "RFC 4702"),
   relayAgent: option(82, "relay agent information", opaque, "RFC 3046"),
+  clientArchitecture: option(93, "client system architecture", unsigned16List, "RFC 4578 section 2.1"),
   subnetSelection: option(118, "subnet selection", address, "RFC 3011"),
   domainSearch: option(119, "domain search", domains, "RFC 3397"),
   classlessRoutes: option(121, "classless static routes", routes, "RFC 3442"),

@@ -53,30 +53,91 @@ export const dhcp4Codec: Codec<Dhcp4Message> = {
       },
     };
   },
-  encode: (message) => {
-    const bytes = new Uint8Array(Math.max(SMALLEST, dhcp4Size(message.options)));
-    const view = new DataView(bytes.buffer);
-    view.setUint32(0, (message.op === "request" ? 0x01_01_06_00 : 0x02_01_06_00) + (message.hops & 255));
-    view.setUint32(4, message.xid);
-    view.setUint16(8, message.secs);
-    view.setUint16(10, message.broadcast ? BROADCAST_FLAG : 0);
-    view.setUint32(12, ipv4ToNumber(message.ciaddr));
-    view.setUint32(16, ipv4ToNumber(message.yiaddr));
-    view.setUint32(20, ipv4ToNumber(message.siaddr));
-    view.setUint32(24, ipv4ToNumber(message.giaddr));
-    bytes.set(macToBytes(message.chaddr), 28);
-    writeText(bytes, SNAME, message.sname);
-    writeText(bytes, FILE, message.file);
-    view.setUint32(COOKIE_AT, COOKIE);
-    bytes[writeOptions(bytes, message.options)] = END;
-    return bytes;
-  },
+  encode: (message) => encodeDhcp4(message),
 };
+
+/**
+ * @param room octets that the message may have: options that do not fit go into the fields `file` and `sname` where these are empty (option 52,
+ * RFC 2132 section 9.3). What does not fit there either is written all the same: see `fitsDhcp4`.
+ */
+export function encodeDhcp4(message: Dhcp4Message, room = Number.POSITIVE_INFINITY): Uint8Array {
+  const spread = layOut(message, room) ?? layOut(message, Number.POSITIVE_INFINITY) ?? NOTHING;
+  const bytes = new Uint8Array(Math.max(SMALLEST, mainSize(spread)));
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, (message.op === "request" ? 0x01_01_06_00 : 0x02_01_06_00) + (message.hops & 255));
+  view.setUint32(4, message.xid);
+  view.setUint16(8, message.secs);
+  view.setUint16(10, message.broadcast ? BROADCAST_FLAG : 0);
+  view.setUint32(12, ipv4ToNumber(message.ciaddr));
+  view.setUint32(16, ipv4ToNumber(message.yiaddr));
+  view.setUint32(20, ipv4ToNumber(message.siaddr));
+  view.setUint32(24, ipv4ToNumber(message.giaddr));
+  bytes.set(macToBytes(message.chaddr), 28);
+  writeText(bytes, SNAME, message.sname);
+  writeText(bytes, FILE, message.file);
+  view.setUint32(COOKIE_AT, COOKIE);
+  writeSpread(bytes, spread);
+  return bytes;
+}
+
+type OptionEntry = readonly [number: number, value: Uint8Array];
+
+/** Which options stand where. */
+interface Spread {
+  readonly main: readonly OptionEntry[];
+  readonly file: readonly OptionEntry[];
+  readonly sname: readonly OptionEntry[];
+}
+
+const NOTHING: Spread = { main: [], file: [], sname: [] };
+/** Option 52 itself, where anything is spread. */
+const OVERLOAD_SIZE = 3;
+
+const overloadOf = ({ file, sname }: Spread): number => (file.length > 0 ? 1 : 0) + (sname.length > 0 ? 2 : 0);
+
+const optionSize = (value: Uint8Array): number => value.length + 2 * fragments(value);
+
+/** Each option whole in one place, in its order; undefined when there is no room. */
+function layOut({ options, file, sname }: Dhcp4Message, room: number): Spread | undefined {
+  const entries = [...options].filter(([number]) => isWritten(number));
+  if (dhcp4Size(options) <= room) return { ...NOTHING, main: entries };
+  const spread = { main: [] as OptionEntry[], file: [] as OptionEntry[], sname: [] as OptionEntry[] };
+  const left = {
+    main: room - OPTIONS_AT - 1 - OVERLOAD_SIZE,
+    file: file === "" ? FILE.size - 1 : 0,
+    sname: sname === "" ? SNAME.size - 1 : 0,
+  };
+  for (const entry of entries) {
+    const size = optionSize(entry[1]);
+    const place = (["main", "file", "sname"] as const).find((name) => left[name] >= size);
+    if (place === undefined) return undefined;
+    left[place] -= size;
+    spread[place].push(entry);
+  }
+  return spread;
+}
+
+/** Whether a message can be written in so many octets, by whatever means. */
+export const fitsDhcp4 = (message: Dhcp4Message, room: number): boolean => layOut(message, room) !== undefined;
+
+function mainSize(spread: Spread): number {
+  const own = spread.main.reduce((sum, [, value]) => sum + optionSize(value), 0);
+  return OPTIONS_AT + 1 + own + (overloadOf(spread) === 0 ? 0 : OVERLOAD_SIZE);
+}
+
+function writeSpread(bytes: Uint8Array, spread: Spread): void {
+  const overload = overloadOf(spread);
+  let at = writeAll(bytes, OPTIONS_AT, spread.main);
+  if (overload !== 0) at = writeOption(bytes, at, dhcp4Options.overload.number, Uint8Array.of(overload));
+  bytes[at] = END;
+  if (spread.file.length > 0) bytes[writeAll(bytes, FILE.at, spread.file)] = END;
+  if (spread.sname.length > 0) bytes[writeAll(bytes, SNAME.at, spread.sname)] = END;
+}
 
 /** Octets of a message with these options before padding, so that a maximum size (option 57) can be kept. */
 export function dhcp4Size(options: ReadonlyMap<number, Uint8Array>): number {
   let size = OPTIONS_AT + 1;
-  for (const [number, value] of options) if (isWritten(number)) size += value.length + 2 * fragments(value);
+  for (const [number, value] of options) if (isWritten(number)) size += optionSize(value);
   return size;
 }
 
@@ -140,10 +201,8 @@ function concat(parts: readonly Uint8Array[]): Uint8Array {
 }
 
 /** @returns where the end option goes */
-function writeOptions(bytes: Uint8Array, options: ReadonlyMap<number, Uint8Array>): number {
-  let at = OPTIONS_AT;
-  for (const [number, value] of options) if (isWritten(number)) at = writeOption(bytes, at, number, value);
-  return at;
+function writeAll(bytes: Uint8Array, start: number, entries: readonly OptionEntry[]): number {
+  return entries.reduce((at, [number, value]) => writeOption(bytes, at, number, value), start);
 }
 
 /** Octet by octet: most values are so short that a view of them costs more than copying them (2 µs of a reply). */

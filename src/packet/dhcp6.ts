@@ -34,7 +34,7 @@ export const dhcp6Types = {
   relayReply: 13,
 } as const;
 
-/** RFC 8415 section 21, RFC 3646. */
+/** RFC 8415 section 21, RFC 3646, RFC 4075, RFC 4704, RFC 5908, RFC 5970. */
 export const dhcp6Codes = {
   clientId: 1,
   serverId: 2,
@@ -45,9 +45,16 @@ export const dhcp6Codes = {
   preference: 7,
   statusCode: 13,
   rapidCommit: 14,
+  userClass: 15,
+  vendorClass: 16,
   dnsServers: 23,
   domainList: 24,
   iaPd: 25,
+  sntpServers: 31,
+  clientFqdn: 39,
+  ntpServer: 56,
+  bootfileUrl: 59,
+  clientArchitecture: 61,
 } as const;
 
 /** RFC 8415 section 21.13. */

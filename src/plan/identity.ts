@@ -42,9 +42,18 @@ export function misleads(mac: MacAddress, network: NetworkSpec, address: Ipv4Add
   return spelled.gateway !== gateway || spelled.length !== prefix4Bounds(prefix).length;
 }
 
+/** Where guests read their MACs, one that spells something else or nothing is no MAC for them. */
+export function isTold(mac: MacAddress, network: NetworkSpec, address: Ipv4Address): boolean {
+  if (network.addressing.kind !== "mac") return true;
+  const { prefix, gateway } = subnetOf(network, address);
+  const spelled = macFromSettings({ address, length: prefix4Bounds(prefix).length, gateway });
+  return spelled.ok && spelled.mac === mac;
+}
+
 function keptMac(network: NetworkSpec, held: NicIdentity, address: Ipv4Address | undefined): MacAddress | undefined {
   const [before] = held.addresses4;
-  if (address !== undefined && address === before) return misleads(held.mac, network, address) ? undefined : held.mac;
+  if (address !== undefined && address === before)
+    return misleads(held.mac, network, address) || !isTold(held.mac, network, address) ? undefined : held.mac;
   // A MAC that spells the address given up belongs to whoever gets that address next.
   const spelled = spelledIpv4(held.mac) === before;
   return network.addressing.macScheme !== "random" || spelled ? undefined : held.mac;
@@ -189,8 +198,12 @@ function assignAddress(site: WantedSite, draft: Draft, cursors: Map<ObjectName, 
   site.addresses.claim(addressOn(name, address), draft.claim);
 }
 
-function identityOf({ claim, spec, address, mac }: Draft): NicIdentity {
+function identityOf({ claim, spec, network, address, mac }: Draft): NicIdentity {
   if (address === undefined || mac === undefined) throw new GuardError("INTERNAL", `${nicText(claim)} got no identity`);
+  if (!isTold(mac, network, address)) {
+    const says = `spec.nics[${claim.nic}].mac: guests of network '${spec.network}' read their MACs, and ${mac} does not say ${address}: leave it out`;
+    throw invalid("guest", claim.guest, says);
+  }
   return { network: spec.network, mac, addresses4: [address] };
 }
 

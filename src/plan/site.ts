@@ -10,7 +10,15 @@ import { subnetOf } from "../model/transport.ts";
 import type { Json, Key, Revision, Transaction, Write } from "../store/store.ts";
 import { addressOn, type Claim, type Claims, siteKeys } from "./claims.ts";
 import type { SiteView } from "./desired.ts";
-import { assignIdentities, type GuestWish, misleads, type Random, releaseGuest, unassignable } from "./identity.ts";
+import {
+  assignIdentities,
+  type GuestWish,
+  isTold,
+  misleads,
+  type Random,
+  releaseGuest,
+  unassignable,
+} from "./identity.ts";
 import { sameJson, toJson } from "./json.ts";
 import { assertAlone } from "./overlaps.ts";
 import {
@@ -159,13 +167,20 @@ function assertSpelled(
 ): void {
   const { prefix, gateway } = subnetOf(spec, spec.gateway4);
   const why = spec.addressing.macScheme === "net" ? unspellable(prefix, gateway) : undefined;
-  if (why !== undefined) throw invalid("network", name, `spec.addressing.macScheme: ${why}`);
+  const field = spec.addressing.kind === "mac" ? "kind" : "macScheme";
+  if (why !== undefined) throw invalid("network", name, `spec.addressing.${field}: ${why}`);
   const misled = held.filter(({ address, claim: { guest, nic } }) => {
     const found = guests.get(guest);
     const mac = found?.spec.nics[nic]?.mac === undefined ? found?.nics[nic]?.mac : undefined;
     return mac !== undefined && misleads(mac, spec, address);
   });
   if (misled.length > 0) throw networkInUse(name, "another prefix or gateway stands in the MACs", misled);
+  const untold = held.filter(({ address, claim: { guest, nic } }) => {
+    const mac = guests.get(guest)?.nics[nic]?.mac;
+    return mac !== undefined && !isTold(mac, spec, address);
+  });
+  if (untold.length > 0)
+    throw networkInUse(name, "its guests would read their MACs, and none of the network stands in those", untold);
 }
 
 /** A port is bound to its NIC's number: taking a NIC away would darken it. */

@@ -40,6 +40,7 @@ import {
   uncheckable,
   type Wiring,
 } from "../model/resources.ts";
+import { byHand, byMac, managed, nicTell } from "./addressing-shapes.ts";
 import { nicClaim } from "./claim-shape.ts";
 import { either, fields, list, oneOf, optional, type Shape, shape, text, variants, whole } from "./shape.ts";
 import type { Json, Key } from "./store.ts";
@@ -116,20 +117,7 @@ const wiring = variants<Wiring>({
     link4: shape<Link4Length>(link4Lengths.join(" or "), (value) => link4Lengths.some((length) => length === value)),
   }),
 });
-const addressing = variants<Addressing>({
-  managed: fields<Extract<Addressing, { readonly kind: "managed" }>>({
-    kind: oneOf("managed"),
-    leaseSeconds: whole(1),
-    macScheme: oneOf("ip", "net", "random"),
-    dns: list(address4),
-    dns6: list(address6),
-    ntp: list(address4),
-    domain: optional(anyText),
-    search: list(anyText),
-    mtu: optional(whole(1)),
-    routes: list(fields<Addressing["routes"][number]>({ to: prefix4, via: address4 })),
-  }),
-});
+const addressing = variants<Addressing>({ managed, static: byHand, mac: byMac });
 const range = fields<PortRange>({ first: whole(1, 65_535), last: whole(1, 65_535) });
 const service = either<Service>(
   "a service",
@@ -183,6 +171,7 @@ const nicSpec = fields<NicSpec>({
   rates,
   connections: optional(whole(1)),
   groups: list(objectName),
+  tell: optional(nicTell),
 });
 const claim = fields<ClaimRecord>({ guest: objectName, nic: whole(0) });
 

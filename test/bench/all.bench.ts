@@ -4,6 +4,7 @@ import { release } from "node:os";
 import { test } from "vitest";
 import { benchAttach } from "./attach.ts";
 import { benchDhcp } from "./dhcp.ts";
+import { benchDhcpLink } from "./dhcp-link.ts";
 import { benchFlood } from "./flood.ts";
 import { benchFrameCost } from "./frame-cost.ts";
 import { benchMove } from "./move.ts";
@@ -16,6 +17,7 @@ const suites = {
   "frame-cost": benchFrameCost,
   attach: benchAttach,
   dhcp: benchDhcp,
+  "dhcp-link": benchDhcpLink,
   store: benchStore,
   policy: benchPolicy,
   "policy-change": benchPolicyChange,

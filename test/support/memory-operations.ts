@@ -155,6 +155,19 @@ const status: StatusView = {
     ],
   },
   store: { kind: "memory", revision: 7 },
+  dhcp: {
+    received: 9,
+    offers: 2,
+    acks: 2,
+    naks: 1,
+    notes: 0,
+    silent: { unserved: 3 },
+    malformed: { truncated: 1 },
+    dropped: {},
+    commits: 1,
+    journalFailures: 0,
+    lost: 0,
+  },
 };
 
 export function memoryOperations(): Operations & { readonly calls: string[] } {

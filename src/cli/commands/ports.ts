@@ -108,6 +108,20 @@ function capabilityLines(all: StatusView["kernel"]["capabilities"]): Readonly<Re
   return { "kernel has": named("yes"), "kernel has not": named("no"), "read back at attach": named("untested") };
 }
 
+/** Such as `12 answered; no answer due: unserved 3`. */
+function dhcpLines({ offers, acks, naks, notes, silent, malformed, dropped }: StatusView["dhcp"]): readonly string[] {
+  const counted = (says: string, counts: Readonly<Record<string, number>>): readonly string[] => {
+    const words = Object.entries(counts).map(([why, count]) => `${clean(why)} ${count}`);
+    return words.length === 0 ? [] : [`${says}: ${words.join(", ")}`];
+  };
+  return [
+    `${offers} offers, ${acks} acknowledged, ${naks} refused, ${notes} given back`,
+    ...counted("no answer due", silent),
+    ...counted("malformed", malformed),
+    ...counted("not answered", dropped),
+  ];
+}
+
 function statusText(status: StatusView): string {
   const { conditions, ports, unbound, settings, portPrefixes, kernel, store, host, version, startedAt } = status;
   const conditionLines = conditions.map(
@@ -126,6 +140,7 @@ function statusText(status: StatusView): string {
     store: `${store.kind}, revision ${store.revision}`,
     "closed by name": portPrefixes.map((prefix) => `${prefix}*`),
     unbound,
+    dhcp: dhcpLines(status.dhcp),
     "settings changed": settings.map(({ setting, value, was, why }) => `${setting} ${was} to ${value}: ${clean(why)}`),
   };
   return [

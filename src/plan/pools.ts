@@ -1,0 +1,69 @@
+/** How full the ranges are that addresses are taken from. */
+import { assignable, type Pool } from "../addressing/pool.ts";
+import { type Ipv4Address, ipv4ToNumber, parseIpv4, prefix4Meets } from "../model/ipv4.ts";
+import type { ObjectName } from "../model/names.ts";
+import type { NetworkSpec } from "../model/resources.ts";
+import { wireOf } from "../model/wiring.ts";
+import type { Claim } from "./claims.ts";
+
+export interface PoolUse {
+  readonly network: ObjectName;
+  /** Addresses of its range4 that a guest can have. */
+  readonly size: number;
+  readonly free: number;
+}
+
+export interface PoolSite {
+  readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
+  /** By `network/address`. */
+  readonly addresses: ReadonlyMap<string, Claim>;
+}
+
+/** A pool with more room than this needs no count. */
+const FEW = 0.1;
+
+function claimedBy(addresses: PoolSite["addresses"]): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
+  for (const what of addresses.keys()) {
+    const network = what.slice(0, what.indexOf("/"));
+    const list = found.get(network);
+    if (list === undefined) found.set(network, [what]);
+    else list.push(what);
+  }
+  return found;
+}
+
+/** Networks on whose wire an address of this one is the same machine's, itself among them. */
+const onWire = ({ networks }: PoolSite, own: NetworkSpec): readonly (readonly [ObjectName, NetworkSpec])[] =>
+  [...networks].filter(
+    ([, spec]) => wireOf(spec.wiring) === wireOf(own.wiring) && prefix4Meets(spec.prefix4, own.prefix4),
+  );
+
+function takenIn(pool: Pool, gateways: readonly Ipv4Address[], claimed: readonly string[]): number {
+  const { has } = assignable(pool);
+  const numbers = new Set<number>();
+  for (const what of claimed) {
+    const address = parseIpv4(what.slice(what.indexOf("/") + 1));
+    if (address !== undefined && has(address)) numbers.add(ipv4ToNumber(address));
+  }
+  for (const gateway of gateways) if (has(gateway)) numbers.add(ipv4ToNumber(gateway));
+  return numbers.size;
+}
+
+/** Of the networks that are nearly full, or of all with a range when `every` is set; counting is what costs. */
+export function poolUses(site: PoolSite, every = false): readonly PoolUse[] {
+  const claimed = claimedBy(site.addresses);
+  return [...site.networks].flatMap(([network, spec]): PoolUse[] => {
+    const pool = { name: network, ...spec };
+    const { size } = assignable(pool);
+    if (size === 0) return [];
+    const wire = onWire(site, spec);
+    const lists = wire.flatMap(([name]) => claimed.get(name) ?? []);
+    if (!every && lists.length + wire.length < size * (1 - FEW)) return [];
+    const gateways = wire.map(([, other]) => other.gateway4);
+    return [{ network, size, free: size - takenIn(pool, gateways, lists) }];
+  });
+}
+
+export const isFull = ({ free }: PoolUse): boolean => free === 0;
+export const isNearlyFull = ({ size, free }: PoolUse): boolean => free > 0 && free <= size * FEW;
