@@ -20,6 +20,7 @@ const pages = [
   "SECURITY.md",
   "CHANGELOG.md",
   "docs/operate.md",
+  "docs/addressing.md",
   "docs/exports.md",
   "docs/install.md",
   "docs/policy.md",
@@ -68,6 +69,16 @@ test.each([
   const resources = loadSite(yaml, page);
   checkSite(resources, { networks: new Map(), groups: new Map() });
   expect(resources.map(({ kind }) => kind)).toEqual(kinds);
+});
+
+test("every site file of the page on addressings is one that vifguard takes, and every kind has one", () => {
+  const files = [...read("docs/addressing.md").matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, yaml = ""]) => yaml);
+  const kinds = files.flatMap((yaml) => {
+    const resources = loadSite(yaml, "docs/addressing.md");
+    checkSite(resources, { networks: new Map(), groups: new Map() });
+    return resources.flatMap((resource) => (resource.kind === "network" ? [resource.spec.addressing.kind] : []));
+  });
+  expect(kinds).toEqual(["managed", "relay", "snoop"]);
 });
 
 test("the page on security groups names every reason and field of theirs", () => {

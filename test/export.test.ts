@@ -1,6 +1,7 @@
 /** Exports as text: reviewed files for a small site, the same text for the same site, small differences, bounded time and size, and nothing that a name could do. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { cmdlineWords } from "../src/export/cmdline.ts";
 import { renderDhcpd4, renderDhcpd6 } from "../src/export/dhcpd.ts";
 import { renderDnsmasq } from "../src/export/dnsmasq.ts";
 import { renderKea4, renderKea6 } from "../src/export/kea.ts";
@@ -148,6 +149,24 @@ describe("what cannot be exported", () => {
     for (const render of [renderKea6, renderDhcpd6])
       expect(() => textOf(render, siteOf(smallSite), wanted("lan1"))).toThrow("none of the networks has a prefix6");
   });
+});
+
+test("networks whose addresses another DHCP server gives are left out, and refused by name or alone", () => {
+  const learned = `---
+kind: network
+name: far
+spec: { prefix4: 198.18.0.0/24, gateway4: 198.18.0.1, wiring: { kind: bridged, bridge: br0 }, addressing: { kind: snoop, servers: [198.18.0.2] } }
+---
+kind: guest
+name: there
+spec: { nics: [{ network: far }] }
+`;
+  const [without, site] = [siteOf(smallSite), siteOf(smallSite + learned)];
+  for (const { render } of formats) expect(textOf(render, site)).toBe(textOf(render, without));
+  const says = "addresses of network 'far' are another DHCP server's to decide";
+  expect(() => servedLinks(site, { networks: ["far"], interfaces: new Map() })).toThrow(says);
+  expect(() => servedLinks(siteOf(learned.slice(4)), everything)).toThrow(says);
+  expect(() => cmdlineWords(site, { guest: "there" })).toThrow(says);
 });
 
 test("routed networks are left out, and refused by name: what their guests ask does not leave their ports", () => {

@@ -3,12 +3,15 @@ import { readdirSync } from "node:fs";
 import fc, { type Arbitrary } from "fast-check";
 import { expect, test } from "vitest";
 import { ipv4FromNumber } from "../src/model/ipv4.ts";
+import { ipv6FromBytes } from "../src/model/ipv6.ts";
 import { macFromBytes } from "../src/model/mac.ts";
 import { arpCodec } from "../src/packet/arp.ts";
 import type { Codec } from "../src/packet/codec.ts";
 import { dhcp4Codec } from "../src/packet/dhcp4.ts";
 import type { Dhcp4Message } from "../src/packet/dhcp4-message.ts";
+import { relayInfoCodec } from "../src/packet/dhcp4-relay.ts";
 import { dhcp6Codec, dhcp6Types } from "../src/packet/dhcp6.ts";
+import { dhcp6RelayCodec } from "../src/packet/dhcp6-relay.ts";
 import { ethernetCodec } from "../src/packet/ethernet.ts";
 import { icmp4Codec } from "../src/packet/icmp4.ts";
 import { igmpCodec } from "../src/packet/igmp.ts";
@@ -146,6 +149,17 @@ const table: readonly Row[] = [
     fc.record({
       type: octet.filter((type) => type !== dhcp6Types.relayForward && type !== dhcp6Types.relayReply),
       transactionId: bits(24),
+      options: fc.array(fc.record({ code: u16, body: payload }), { maxLength: 8 }),
+    }),
+  ),
+  row(relayInfoCodec, fc.array(fc.record({ code: octet, body: payload }), { maxLength: 8 })),
+  row(
+    dhcp6RelayCodec,
+    fc.record({
+      type: fc.constantFrom(dhcp6Types.relayForward, dhcp6Types.relayReply),
+      hops: octet,
+      link: ip6.map((bytes) => ipv6FromBytes(bytes)),
+      peer: ip6.map((bytes) => ipv6FromBytes(bytes)),
       options: fc.array(fc.record({ code: u16, body: payload }), { maxLength: 8 }),
     }),
   ),

@@ -209,7 +209,7 @@ describe("records", () => {
     ],
     ["wiring.link4 is not 30 or 31", (n) => (n["wiring"] = { kind: "transport", uplink: "eth0", link4: 29 })],
     ["wiring.bridge is not an interface name", (n) => (n["wiring"] = { kind: "bridged", bridge: "br0; flush" })],
-    ["addressing.kind is not managed or static or mac", (n) => (n["addressing"] = [])],
+    ["addressing.kind is not managed or static or mac or relay or snoop", (n) => (n["addressing"] = [])],
   ])("a damaged network is refused: %s", (says, damage) => {
     const [whole] = records;
     const { value } = encodeRecord(sure(whole));

@@ -21,14 +21,14 @@ export function answer4(
   lease: LeaseChange | undefined,
   now: number,
 ): FrameAnswer {
-  const message = decodeFrame(frame);
+  const message = messageIn4(frame);
   if (!message.ok) return { kind: "malformed", why: message.why };
   const answer = respond(message.value, offer, lease, now);
   if (answer.kind !== "reply") return answer;
   const { change, reply } = answer;
   return {
     kind: "reply",
-    frame: encodeFrame(answer, serverMac, offer.serverId),
+    frame: replyFrame4(answer, serverMac, offer.serverId),
     counter: counterOf(reply),
     ...(change === undefined ? {} : { change }),
   };
@@ -53,16 +53,16 @@ const EVERYONE = 0xffffffff;
 const rejected = (why: Rejection): Decoded<never> => ({ ok: false, why });
 
 /** The guard lets through exactly this shape; it is checked again because a frame may be cut, and a guard may be old. */
-function decodeFrame(bytes: Uint8Array): Decoded<Dhcp4Message> {
+export function messageIn4(bytes: Uint8Array, port: 67 | 68 = 67): Decoded<Dhcp4Message> {
   if (bytes.length < ETHERNET + IPV4 + UDP) return rejected("truncated");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  // IPv4, a header without options, UDP, no fragment, to the server port.
+  // IPv4, a header without options, UDP, no fragment, to the port of the server, or of the client.
   const isShape =
     view.getUint16(12) === 0x08_00 &&
     view.getUint8(ETHERNET) === 0x45 &&
     (view.getUint16(ETHERNET + 6) & 0x3f_ff) === 0 &&
     view.getUint8(ETHERNET + 9) === 17 &&
-    view.getUint16(ETHERNET + IPV4 + 2) === 67;
+    view.getUint16(ETHERNET + IPV4 + 2) === port;
   if (!isShape) return rejected("unsupported");
   const end = ETHERNET + view.getUint16(ETHERNET + 2);
   const udpLength = view.getUint16(ETHERNET + IPV4 + 4);
@@ -82,8 +82,12 @@ function pseudoSum(frame: Uint8Array, udpLength: number): number {
 }
 
 /** RFC 2131 section 4.1: to `ciaddr` if the client has its address, else to `yiaddr` though it cannot answer ARP for it yet, or to all. */
-function encodeFrame(
-  { reply, deliverTo, room }: Extract<Answer, { kind: "reply" }>,
+export function replyFrame4(
+  {
+    reply,
+    deliverTo,
+    room,
+  }: Pick<Extract<Answer, { kind: "reply" }>, "reply" | "deliverTo"> & { readonly room?: number },
   serverMac: MacAddress,
   serverId: Ipv4Address,
 ): Uint8Array {

@@ -15,9 +15,9 @@ const UDP = 8;
 const CLIENT = 546;
 const SERVER = 547;
 
-interface Asked {
+interface Said {
   readonly message: Dhcp6Message;
-  /** Who asked, on the link. */
+  /** Who said it, on the link. */
   readonly mac: MacAddress;
   readonly address: Uint8Array;
 }
@@ -33,37 +33,51 @@ export function answer6(
   lease: LeaseChange | undefined,
   now: number,
 ): FrameAnswer {
-  const read = decodeFrame(frame);
+  const read = messageIn6(frame);
   if (!read.ok) return { kind: "malformed", why: read.why };
   const { message, mac, address } = read.value;
   const answer = respond6(message, offer, lease, now);
   if (answer.kind !== "reply") return answer;
-  const ends = {
-    destinationMac: mac,
-    sourceMac: serverMac,
-    source: ipv6ToBytes(linkLocalOf(serverMac)),
-    destination: address,
-  };
   return {
     kind: "reply",
-    frame: udp6Frame(ends, SERVER, CLIENT, dhcp6Codec.encode(answer.reply)),
+    frame: serverFrame(answer.reply, serverMac, mac, address),
     counter: answer.reply.type === dhcp6Types.advertise ? "offers" : "acks",
     ...(answer.change === undefined ? {} : { change: answer.change }),
   };
 }
 
+/** What a server elsewhere says to a client whose link-local address is made of its MAC. */
+export const serverFrame6 = (message: Dhcp6Message, serverMac: MacAddress, mac: MacAddress): Uint8Array =>
+  serverFrame(message, serverMac, mac, ipv6ToBytes(linkLocalOf(mac)));
+
+function serverFrame(
+  message: Dhcp6Message,
+  serverMac: MacAddress,
+  mac: MacAddress,
+  destination: Uint8Array,
+): Uint8Array {
+  const ends = {
+    destinationMac: mac,
+    sourceMac: serverMac,
+    source: ipv6ToBytes(linkLocalOf(serverMac)),
+    destination,
+  };
+  return udp6Frame(ends, SERVER, CLIENT, dhcp6Codec.encode(message));
+}
+
 const rejected = (why: Rejection): Decoded<never> => ({ ok: false, why });
 
 /** The guard lets through exactly this shape; it is checked again because a frame may be cut, and a guard may be old. */
-function decodeFrame(bytes: Uint8Array): Decoded<Asked> {
+export function messageIn6(bytes: Uint8Array, from: "client" | "server" = "client"): Decoded<Said> {
   if (bytes.length < ETHERNET + IPV6 + UDP) return rejected("truncated");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const [source, destination] = from === "client" ? [CLIENT, SERVER] : [SERVER, CLIENT];
   const isShape =
     view.getUint16(12) === 0x86dd &&
     view.getUint8(ETHERNET) >> 4 === 6 &&
     view.getUint8(ETHERNET + 6) === 17 &&
-    view.getUint16(ETHERNET + IPV6) === CLIENT &&
-    view.getUint16(ETHERNET + IPV6 + 2) === SERVER;
+    view.getUint16(ETHERNET + IPV6) === source &&
+    view.getUint16(ETHERNET + IPV6 + 2) === destination;
   if (!isShape) return rejected("unsupported");
   const payload = view.getUint16(ETHERNET + 4);
   const udpLength = view.getUint16(ETHERNET + IPV6 + 4);

@@ -83,9 +83,12 @@ function silence(why: SilenceReason): Answer {
 }
 
 /** What no message may have, whatever its type. */
-function whyNot({ op, chaddr, giaddr, hops, options }: Dhcp4Message, offer: PortOffer): SilenceReason | undefined {
+export function whyNot(
+  { op, chaddr, giaddr, hops, options }: Dhcp4Message,
+  { mac }: Pick<PortOffer, "mac">,
+): SilenceReason | undefined {
   if (op !== "request") return "not-a-request";
-  if (chaddr !== offer.mac) return "foreign-chaddr";
+  if (chaddr !== mac) return "foreign-chaddr";
   if (giaddr !== ANY || hops !== 0) return "relayed";
   if (options.has(known.relayAgent.number)) return "relay-option";
   const isBroken = [known.requestedAddress, known.serverId].some(

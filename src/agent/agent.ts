@@ -11,7 +11,7 @@ import type { DropEvent, Operations } from "../model/operations.ts";
 import { networkFacts } from "../plan/desired.ts";
 import { linkSteps, routingOf } from "../plan/host.ts";
 import { policyFacts } from "../plan/policy-classes.ts";
-import { siteMembers } from "../plan/policy-members.ts";
+import { type Members, siteMembers } from "../plan/policy-members.ts";
 import { poolUses } from "../plan/pools.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
@@ -20,9 +20,11 @@ import { createAnnouncer } from "./announcer.ts";
 import { type Conditions, createConditions } from "./conditions.ts";
 import { type AgentParts, type Core, forget } from "./core.ts";
 import { startPortDhcp } from "./dhcp.ts";
+import { splitFrames } from "./dhcp-split.ts";
 import { type PortLookup, startDrops } from "./drops.ts";
 import { createEnforcer } from "./enforcer.ts";
 import { createFlowSweeper } from "./flows.ts";
+import { createLearning } from "./learning.ts";
 import { startLoop } from "./loop.ts";
 import { type Mirror, startMirror } from "./mirror.ts";
 import { followClaims } from "./moves.ts";
@@ -44,6 +46,16 @@ export interface Agent {
 const WRITE_ATTEMPTS = 8;
 /** In milliseconds; what is waited for is on its way already. */
 const NEWS_WITHIN = 1_000;
+
+/** Learned addresses come by the thousand and change nothing of it. */
+function ofDeclared({ declared }: Mirror): () => Members {
+  let known: { readonly version: number; readonly members: Members } | undefined;
+  return () => {
+    const members = known?.version === declared.version ? known.members : siteMembers(declared);
+    known = { version: declared.version, members };
+    return members;
+  };
+}
 
 export async function startAgent(parts: AgentParts): Promise<Agent> {
   const { nft, links, frames, store, clock, log } = parts;
@@ -105,7 +117,23 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     loop,
     startedAt: clock.now(),
     drops: startDrops({ nft, frames, table: enforcer.table, clock, portOf, sampled: logDrop }),
-    dhcp: startPortDhcp({ frames, store, mirror, clock, conditions, probes: parts.probes, bridgeOf }),
+    dhcp: startPortDhcp({
+      // Only a guest's question makes them look, and then the core is whole.
+      frames: splitFrames(
+        frames,
+        (frame) => core.learning.isLearner(frame),
+        (batch) => core.learning.hear(batch),
+      ),
+      store,
+      mirror,
+      clock,
+      conditions,
+      probes: parts.probes,
+      bridgeOf,
+    }),
+    get learning() {
+      return learning;
+    },
     announcer: createAnnouncer(frames),
     flows: createFlowSweeper(parts.conntrack, (error) =>
       log.warn({ error: String(error) }, "flows that are not allowed any more were not forgotten; they stay cut"),
@@ -122,6 +150,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     facts,
     members: ofSite(siteMembers),
     pools: ofSite((site) => poolUses(site.held())),
+    declaredMembers: ofDeclared(mirror),
     policy: ofSite(policyFacts),
     write: async (transaction) => {
       const commit = await store.commit(transaction);
@@ -143,6 +172,8 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     news: (revision) => Promise.race([mirror.caughtUp(revision + 1), sleep(NEWS_WITHIN, undefined, { ref: false })]),
     random: (count) => randomFillSync(new Uint8Array(count)),
   };
+
+  const learning = createLearning(core);
 
   function bridgeOf(ifindex: number): number | undefined {
     return ports.byIndex(ifindex)?.wish?.bridge || undefined;
@@ -240,6 +271,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       for (const end of storeWatches) end();
       await loop.stop();
       await serial(() => undefined);
+      await core.learning.stop();
       await core.dhcp.stop();
       core.neighbours.stop();
       core.flows.stop();

@@ -1,5 +1,6 @@
 /** A port is given to a NIC, and taken back. */
 
+import { isLearned } from "../model/addressing.ts";
 import { GuardError, isConflict } from "../model/errors.ts";
 import { type InterfaceName, isGuarded, parseInterfaceName } from "../model/names.ts";
 import type { AttachRequest, PortView } from "../model/operations.ts";
@@ -90,6 +91,7 @@ async function place(core: Core, { attachment, waits, transaction }: Placing): P
 
 function known(core: Core, state: PortState): PortState {
   setPort(core, state);
+  if (state.state === "applied" && state.wish?.binding.learns === true) core.learning.sync();
   return state;
 }
 
@@ -141,6 +143,7 @@ export function viewOf(core: Core, state: PortState): PortView {
   return portView(state, {
     identity,
     addresses6: address6 === undefined ? [] : [address6],
+    ...(network !== undefined && isLearned(network.addressing) ? { learns: network.addressing.kind } : {}),
     ...(whereabouts === undefined ? {} : { whereabouts }),
   });
 }

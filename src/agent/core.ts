@@ -1,5 +1,6 @@
 /** What the parts of a running agent share, and the one way an attachment ends. */
 import type { Conntrack } from "../kernel/conntrack.ts";
+import type { Datagrams } from "../kernel/datagrams.ts";
 import type { Frames } from "../kernel/frames.ts";
 import type { Links } from "../kernel/links.ts";
 import type { Nft } from "../kernel/nft.ts";
@@ -23,11 +24,13 @@ import { encodeRecord } from "../store/collections.ts";
 import type { StoreHealth } from "../store/health.ts";
 import type { Revision, Store, Transaction, Write } from "../store/store.ts";
 import type { Announcer } from "./announcer.ts";
+import { endOfAll } from "./bindings.ts";
 import type { Conditions } from "./conditions.ts";
 import type { PortDhcp } from "./dhcp.ts";
 import type { Drops } from "./drops.ts";
 import type { Enforcer } from "./enforcer.ts";
 import type { FlowSweeper } from "./flows.ts";
+import type { Learning } from "./learning.ts";
 import type { Loop } from "./loop.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Neighbours } from "./neighbours.ts";
@@ -49,6 +52,7 @@ export interface AgentParts {
   readonly routing: Routing;
   /** Absent where nobody on the LAN is asked for an address before it is given. */
   readonly probes?: Probes;
+  readonly datagrams: Datagrams;
   /** Absent where the kernel tracks no connections for us. */
   readonly conntrack?: Conntrack;
   readonly store: Store;
@@ -80,6 +84,7 @@ export interface Core {
   readonly drops: Drops;
   readonly dhcp: PortDhcp;
   readonly neighbours: Neighbours;
+  readonly learning: Learning;
   readonly flows: FlowSweeper;
   readonly announcer: Announcer;
   readonly serial: Serial;
@@ -91,6 +96,8 @@ export interface Core {
   members(): Members;
   /** Networks whose addresses run out. */
   pools(): readonly PoolUse[];
+  /** The same of the site as it was declared: without what was learned since. */
+  declaredMembers(): Members;
   /** What the rules know of it. */
   policy(): PolicyFacts;
   /** Commits to the store and waits until the mirror shows it. @throws CONFLICT, STORE_UNAVAILABLE */
@@ -131,8 +138,11 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
   if (mirror.attachments.get(port)?.ifindex !== ifindex) return;
   await core.writeAnew(() => {
     const own: Write = { op: "delete", key: keys.attachment(parts.host, port) };
-    const { expect, writes } = releaseOf(core, attachment);
-    return { expect, writes: [...writes, own] };
+    const [claim, learned] = [releaseOf(core, attachment), endOfAll(core, attachment)];
+    return {
+      expect: [...claim.expect, ...learned.expect],
+      writes: [...claim.writes, own, ...learned.writes],
+    };
   });
 }
 
@@ -145,6 +155,7 @@ export function close(core: Core, attachment: Attachment, wish: PortWish | undef
   core.dhcp.forget(ifindex);
   core.neighbours.forget(ifindex);
   core.announcer.forget(ifindex);
+  core.learning.forget(attachment);
 }
 
 /** What a port that is shut, or that gives up waiting, writes into the claim of its NIC; nothing where it has no part in it. */

@@ -152,12 +152,12 @@ function never(): never {
 
 function notesOf(
   core: Core,
-  port: InterfaceName,
+  { port, binding }: PortWish,
   gateway: MacAddress,
   views: readonly ExplanationView[],
 ): readonly string[] {
   const { nft } = core.parts;
-  const isWhole = portChains(core.enforcer.table, port).every((chain) =>
+  const isWhole = portChains(core.enforcer.table, port, binding).every((chain) =>
     isPortChain(chain, nft.portChain(core.enforcer.table, chain.chain)),
   );
   const spoken = gateway === UNHEARD_GATEWAY && views.some(({ hex }) => hex.includes(gateway.replaceAll(":", "")));
@@ -178,7 +178,7 @@ function answerFor(core: Core, attachment: Attachment, wish: PortWish, question:
   );
   const world = kernelWorld(nft, core.enforcer.table, (address) => isHost(address.join(".")));
   const views = tellFrames(explained, frames, question.direction, world, hostDoor(core, wish));
-  const notes = [...notesOf(core, attachment.port, learned.gatewayMac, views), ...policyNotes(explained, views)];
+  const notes = [...notesOf(core, wish, learned.gatewayMac, views), ...policyNotes(explained, views)];
   return { nic: explained.nic, port: attachment.port, network: explained.network, notes, frames: views };
 }
 

@@ -1,16 +1,25 @@
 /** What the store holds, as this host needs it: kept current by a watch, never written here. */
 import { GuardError } from "../model/errors.ts";
 import { type MacAddress, parseMac } from "../model/mac.ts";
-import { type HostId, type InterfaceName, type ObjectName, parseInterfaceName } from "../model/names.ts";
+import {
+  type HostId,
+  type InterfaceName,
+  type ObjectName,
+  parseInterfaceName,
+  parseObjectName,
+} from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim } from "../model/resources.ts";
+import type { SiteView } from "../plan/desired.ts";
 import type { HeldSite } from "../plan/site.ts";
 import { type ClaimRecord, decodeRecord, type StoreRecord } from "../store/collections.ts";
 import type { Change, Entry, Key, Revision, Store } from "../store/store.ts";
+import { createLearnedGuests, type LearnedGuests } from "./learned-guests.ts";
 
 export interface Mirror {
   readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
   readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
+  /** With the addresses that they learned. */
   readonly guests: ReadonlyMap<ObjectName, Guest>;
   /** Of this host. */
   readonly attachments: ReadonlyMap<InterfaceName, Attachment>;
@@ -19,9 +28,15 @@ export interface Mirror {
   /** By `network/address`. */
   readonly leases: ReadonlyMap<string, DhcpLease>;
   readonly revision: Revision;
-  /** Grows whenever networks, groups or guests change. */
+  /** Grows whenever networks, groups, guests or what they learned change. */
   readonly siteVersion: number;
-  /** What a plan is made against. */
+  /** The site without what was learned, and a number that grows whenever it changes: far less often than the other. */
+  readonly declared: SiteView & { readonly version: number };
+  /** What other DHCP servers gave the guest. */
+  learnedLeases(guest: ObjectName): readonly DhcpLease[];
+  /** Who holds an address (`network/address`), and how old that is. */
+  claimOf(what: string): { readonly claim: ClaimRecord | undefined; readonly revision: Revision };
+  /** What a plan is made against: guests as they were declared. */
   held(): HeldSite;
   /** Resolves when the mirror shows that revision; rejects when it never will. */
   caughtUp(revision: Revision): Promise<void>;
@@ -51,6 +66,7 @@ interface Maps {
   readonly claims: Map<string, NicClaim>;
   readonly leases: Map<string, DhcpLease>;
   readonly revisions: Map<Key, Revision>;
+  readonly learned: LearnedGuests;
   /** Of everything: what a new reading does not show is gone. */
   readonly keys: Set<Key>;
 }
@@ -67,43 +83,47 @@ function emptyMaps(): Maps {
     claims: new Map(),
     leases: new Map(),
     revisions: new Map(),
+    learned: createLearnedGuests(),
     keys: new Set(),
   };
 }
 
-function put(maps: Maps, host: HostId, key: Key, record: StoreRecord): void {
+/** @returns whether the site is another one by it */
+function put(maps: Maps, host: HostId, key: Key, record: StoreRecord): boolean {
   switch (record.kind) {
     case "network":
       maps.networks.set(record.name, record.value);
-      break;
+      return true;
     case "group":
       maps.groups.set(record.name, record.value);
-      break;
+      return true;
     case "guest":
       maps.guests.set(record.name, record.value);
-      break;
+      maps.learned.setGuest(record.name, record.value);
+      return true;
     case "address":
       maps.addresses.set(record.what, record.value);
-      break;
+      return false;
     case "mac": {
       const mac = parseMac(record.what);
       if (mac !== undefined) maps.macs.set(mac, record.value);
-      break;
+      return false;
     }
     case "attachment":
       if (record.host === host) maps.attachments.set(record.value.port, record.value);
       else maps.elsewhere.set(key, record.value);
-      break;
+      return false;
     case "claim":
       maps.claims.set(record.what, record.value);
-      break;
+      return false;
     default:
       maps.leases.set(record.what, record.value);
+      return maps.learned.setLease(record.what, record.value);
   }
 }
 
 /** Removes what stood under a key, by the key alone: the value is gone. Texts that parsed once are found again as they are. */
-function drop(maps: Maps, key: Key): void {
+function drop(maps: Maps, key: Key): boolean {
   const slash = key.indexOf("/");
   const kind = key.slice(0, slash);
   const rest = key.slice(slash + 1);
@@ -117,10 +137,13 @@ function drop(maps: Maps, key: Key): void {
     lease: maps.leases,
   };
   byKind[kind]?.delete(rest);
+  const name = kind === "guest" ? parseObjectName(rest) : undefined;
+  if (name !== undefined) maps.learned.setGuest(name, undefined);
   if (kind === "attachment" && !maps.elsewhere.delete(key)) {
     const port = parseInterfaceName(rest.slice(rest.indexOf("/") + 1));
     if (port !== undefined) maps.attachments.delete(port);
   }
+  return kind === "lease" ? maps.learned.setLease(rest, undefined) : isSite(key);
 }
 
 const isSite = (key: Key): boolean =>
@@ -148,6 +171,7 @@ export async function startMirror(
   for (const entry of snapshot.entries.values()) takeEntry(entry);
   let revision = snapshot.revision;
   let siteVersion = 1;
+  let declaredVersion = 1;
   let siteChanged = (): void => undefined;
   let claimChanged: (ports: readonly InterfaceName[]) => void = () => undefined;
   let waiting: readonly Waiter[] = [];
@@ -157,28 +181,28 @@ export async function startMirror(
   const claimUnder = (key: Key): NicClaim | undefined =>
     key.startsWith("claim/") ? maps.claims.get(key.slice("claim/".length)) : undefined;
 
-  function takeEntry({ key, value, revision: at }: Pick<Entry, "key" | "value" | "revision">): void {
-    put(maps, host, key, decodeRecord(key, value));
+  /** @returns whether the site is another one by it */
+  function takeEntry({ key, value, revision: at }: Pick<Entry, "key" | "value" | "revision">): boolean {
+    const isOther = put(maps, host, key, decodeRecord(key, value));
     maps.keys.add(key);
     if (isPlanned(key)) maps.revisions.set(key, at);
+    return isOther;
   }
 
-  function dropKey(key: Key): void {
-    drop(maps, key);
+  /** @returns whether the site is another one by it */
+  function dropKey(key: Key): boolean {
     maps.keys.delete(key);
     maps.revisions.delete(key);
+    return drop(maps, key);
   }
 
   function take(change: Change): void {
     const before = change.changes.map(({ key }) => claimUnder(key));
-    for (const entry of change.changes) {
-      if ("deleted" in entry) dropKey(entry.key);
-      else takeEntry({ ...entry, revision: change.revision });
-    }
-    stand(
-      change.revision,
-      change.changes.some(({ key }) => isSite(key)),
+    const isOther = change.changes.map((entry) =>
+      "deleted" in entry ? dropKey(entry.key) : takeEntry({ ...entry, revision: change.revision }),
     );
+    if (change.changes.some(({ key }) => isSite(key))) declaredVersion += 1;
+    stand(change.revision, isOther.includes(true));
     const claims = [...before, ...change.changes.map(({ key }) => claimUnder(key))];
     const ports = new Set(claims.flatMap((claim) => concerned(claim, host)));
     if (ports.size > 0) claimChanged([...ports]);
@@ -189,6 +213,7 @@ export async function startMirror(
     const now = await store.read("");
     for (const key of [...maps.keys]) if (!now.entries.has(key)) dropKey(key);
     for (const entry of now.entries.values()) takeEntry(entry);
+    declaredVersion += 1;
     stand(now.revision, true);
   }
 
@@ -230,7 +255,7 @@ export async function startMirror(
   return {
     networks: maps.networks,
     groups: maps.groups,
-    guests: maps.guests,
+    guests: maps.learned.guests,
     attachments: maps.attachments,
     claims: maps.claims,
     leases: maps.leases,
@@ -240,6 +265,16 @@ export async function startMirror(
     get siteVersion() {
       return siteVersion;
     },
+    declared: {
+      networks: maps.networks,
+      groups: maps.groups,
+      guests: maps.guests,
+      get version() {
+        return declaredVersion;
+      },
+    },
+    learnedLeases: maps.learned.leases,
+    claimOf: (what) => ({ claim: maps.addresses.get(what), revision: maps.revisions.get(`address/${what}`) ?? 0 }),
     held: () => ({
       networks: maps.networks,
       groups: maps.groups,

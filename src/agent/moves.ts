@@ -101,6 +101,7 @@ export function open(core: Core, attachment: Attachment): void {
     teach(core, attachment, wish);
     core.enforcer.attach(wish);
     setPort(core, { attachment, state: "applied", wish });
+    if (wish.binding.learns === true) core.learning.sync();
   } catch (error) {
     setPort(core, { attachment, state: "failed", wish, error: asGuardError(error) });
     retry(core);

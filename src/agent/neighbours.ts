@@ -10,7 +10,7 @@ import { sameBytes } from "../model/bytes.ts";
 import type { NicTell } from "../model/dhcp.ts";
 import { isIpv6 } from "../model/ip-block.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
-import { type Ipv6Address, prefix6Contains } from "../model/ipv6.ts";
+import { type Ipv6Address, type Ipv6Prefix, prefix6Contains } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { NetworkSpec } from "../model/resources.ts";
@@ -69,20 +69,28 @@ function routerFor(spec: NetworkSpec | undefined, address: Ipv4Address | Ipv6Add
   return prefix6Contains(spec.prefix6, address) ? HOST_PORT_MAC : undefined;
 }
 
+/** Where the host is the router: the guest's own link, or a prefix of which nothing is on the link. */
+function routedLink(
+  wiring: NetworkSpec["wiring"],
+  prefix6: Ipv6Prefix,
+  address6: Ipv6Address | undefined,
+): Pick<RouterOffer, "prefix" | "offLink" | "gateway"> {
+  const gateway = wiring.kind === "brouted" ? BROUTED_GATEWAY6 : PORT_GATEWAY6;
+  if (linkLength(wiring) === undefined || address6 === undefined) return { prefix: prefix6, offLink: true, gateway };
+  return { prefix: link6At(address6).prefix, gateway };
+}
+
 /** @param nic who asks */
 function routerOffer(
   { prefix6, gateway6, gatewayMac, addressing, wiring }: NetworkSpec,
   nic: { readonly address6: Ipv6Address | undefined; readonly tell: NicTell | undefined },
 ): RouterOffer | undefined {
   // Whoever was configured by hand has its router from there too, and would lose it with the host's.
-  if (prefix6 === undefined || addressing.kind !== "managed") return undefined;
-  const { mtu, dns6: dns } = { ...addressing, ...nic.tell };
+  if (prefix6 === undefined || addressing.kind === "static" || addressing.kind === "mac") return undefined;
+  const own = addressing.kind === "managed" ? addressing : { mtu: undefined, dns6: [] };
+  const { mtu, dns6: dns } = { ...own, ...nic.tell };
   if (wiring.kind !== "bridged") {
-    const { address6 } = nic;
-    const gateway = wiring.kind === "brouted" ? BROUTED_GATEWAY6 : PORT_GATEWAY6;
-    const link = linkLength(wiring) === undefined || address6 === undefined ? undefined : link6At(address6).prefix;
-    const subnet = link === undefined ? { prefix: prefix6, offLink: true } : { prefix: link };
-    const offer = { ...subnet, gateway, gatewayMac: HOST_PORT_MAC, dns };
+    const offer = { ...routedLink(wiring, prefix6, nic.address6), gatewayMac: HOST_PORT_MAC, dns };
     return mtu === undefined ? offer : { ...offer, mtu };
   }
   return {

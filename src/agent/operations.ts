@@ -17,12 +17,14 @@ import type {
   StatusView,
 } from "../model/operations.ts";
 import type { DhcpLease, Kind, Resource } from "../model/resources.ts";
+import { toJson } from "../plan/json.ts";
 import { policyMatrix } from "../plan/policy-matrix.ts";
 import { explainFlow } from "../plan/policy-question.ts";
 import { nicPolicyView } from "../plan/policy-view.ts";
 import { poolUses } from "../plan/pools.ts";
 import { planRemove, planSite } from "../plan/site.ts";
 import { attach, detach, viewOf } from "./attach.ts";
+import { end } from "./bindings.ts";
 import type { Core } from "./core.ts";
 import { explain } from "./explain.ts";
 import { guestRoutes } from "./guest-routes.ts";
@@ -196,6 +198,7 @@ function status(core: Core): StatusView {
       .list()
       .map((state) => viewOf(core, state))
       .sort((a, b) => a.port.localeCompare(b.port)),
+    learning: core.learning.view(),
     settings: core.enforcer.router.settings(),
     unbound: unboundPorts(parts.links.list(), ports, parts.portPrefixes),
     kernel: { ...parts.kernel, guard: `netdev ingress and egress per port, tables '${core.enforcer.table}'` },
@@ -224,10 +227,15 @@ async function releaseLease(core: Core, networkText: string, addressText: string
       fields: { network: networkText, address: addressText },
     });
   }
+  if (lease.learned !== undefined) {
+    await end(core, [lease]);
+    core.loop.wake();
+    return { ...leaseState(core, lease), state: "released" };
+  }
   const released: DhcpLease = { ...lease, state: "released", expiresAt: core.parts.clock.now() };
   await core.write({
     expect: [],
-    writes: [{ op: "put", key: keys.dhcpLease(network, address), value: { ...released } }],
+    writes: [{ op: "put", key: keys.dhcpLease(network, address), value: toJson(released) }],
   });
   return leaseState(core, released);
 }

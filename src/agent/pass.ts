@@ -1,5 +1,6 @@
 /** One pass over everything: what the store says, what the kernel holds, the smallest change between them. */
 import type { Link } from "../kernel/links.ts";
+import { ipBlockText } from "../model/ip-block.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { Attachment, IpBlock } from "../model/resources.ts";
 import { type Desired, desiredHost, type HostView } from "../plan/desired.ts";
@@ -30,6 +31,7 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   const { loaded } = isSuspect ? await enforcer.ensureSkeleton() : { loaded: false };
   meddling.auditDue = false;
   await leaveLost(core);
+  await core.learning.sweep();
   const attachments = new Map([...mirror.attachments].filter(([, own]) => mayStand(core, own)));
   const look: Look = isSuspect || meddling.linksMoved || isAnyShut(core) ? "everything" : "changes";
   meddling.linksMoved = false;
@@ -38,10 +40,13 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   refuse(core, desired);
   announce(core, desired, attachments);
   const opened = openedBy(core, desired);
+  const departed = departedBy(core, desired);
   const result = await enforcer.reconcile(desired.wish, look);
   record(core, result, attachments);
   core.flows.opened(opened, desired.wish);
+  if (departed.length > 0) core.flows.departed(departed);
   if (result.revoked) core.flows.revoked(desired.wish);
+  core.learning.sync();
   core.conditions.clear("RULES_REFUSED");
   tellFailures(core);
   tellWaiting(core);
@@ -71,6 +76,18 @@ function openedBy({ ports }: Core, { wish }: Desired): readonly IpBlock[] {
     return known?.binding.policy !== undefined && binding.policy === undefined ? known.binding.sources : [];
   });
   return before.filter(({ shared }) => shared !== true).map(({ what }) => what);
+}
+
+/** Addresses that a judged NIC had and has no more: whoever gets them next must not find its flows. */
+function departedBy({ ports }: Core, { wish }: Desired): readonly IpBlock[] {
+  return wish.ports.flatMap(({ port, binding }) => {
+    const known = ports.get(port)?.wish?.binding;
+    if (known?.policy === undefined || known.sources === binding.sources) return [];
+    const kept = new Set(binding.sources.map(({ what }) => ipBlockText(what)));
+    return known.sources
+      .filter(({ what, shared }) => shared !== true && !kept.has(ipBlockText(what)))
+      .map(({ what }) => what);
+  });
 }
 
 /** What is not as it should be is tried again each time. */

@@ -29,7 +29,7 @@ export function createPortRules(nft: Nft, table: string): PortRules {
 
   function additions(wish: PortWish): readonly NftChange[] {
     const changes: NftChange[] = [];
-    for (const chain of portChains(table, wish.port)) {
+    for (const chain of portChains(table, wish.port, wish.binding)) {
       const held = nft.portChain(table, chain.chain);
       if (isPortChain(chain, held)) continue;
       if (held !== undefined) changes.push({ op: "delete-port-chain", chain });
@@ -48,7 +48,9 @@ export function createPortRules(nft: Nft, table: string): PortRules {
       const held = heldOf(nft, ref, elements);
       return !elements.every((element) => held.some((h) => sameElement(element, h)));
     });
-    const open = portChains(table, wish.port).filter((chain) => !isPortChain(chain, nft.portChain(table, chain.chain)));
+    const open = portChains(table, wish.port, wish.binding).filter(
+      (chain) => !isPortChain(chain, nft.portChain(table, chain.chain)),
+    );
     const faults = [...missing.map(({ set: ref }) => ref.set), ...open.map(({ chain }) => chain)];
     if (faults.length > 0) {
       throw new GuardError(

@@ -4,7 +4,7 @@ import type { GuardError } from "../model/errors.ts";
 import type { ConditionCode } from "../model/health.ts";
 import { type InterfaceName, isGuarded, type PortPrefix } from "../model/names.ts";
 import type { PortView } from "../model/operations.ts";
-import type { Attachment, NicIdentity } from "../model/resources.ts";
+import type { Attachment, LearnedAddressing, NicIdentity } from "../model/resources.ts";
 import type { PortWish } from "../plan/host.ts";
 import type { Conditions } from "./conditions.ts";
 
@@ -81,11 +81,12 @@ export const isLive = (
 export interface NicView {
   readonly identity: NicIdentity | undefined;
   readonly addresses6: readonly string[];
+  readonly learns?: LearnedAddressing["kind"];
   /** Where the NIC is instead, or who must let go of it first. */
   readonly whereabouts?: string;
 }
 
-export function portView(state: PortState, { identity: nic, addresses6, whereabouts }: NicView): PortView {
+export function portView(state: PortState, { identity: nic, addresses6, learns, whereabouts }: NicView): PortView {
   const { port, ifindex, guest, nic: index, since } = state.attachment;
   const binding = state.wish?.binding;
   return {
@@ -97,6 +98,7 @@ export function portView(state: PortState, { identity: nic, addresses6, whereabo
     mac: nic?.mac ?? "",
     addresses4: nic?.addresses4 ?? [],
     addresses6,
+    ...(learns === undefined ? {} : { learns }),
     mode: binding?.observed === true ? "observe" : "enforce",
     unchecked: binding?.unchecked ?? [],
     state: state.state,

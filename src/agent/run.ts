@@ -5,6 +5,7 @@ import { hostname, release } from "node:os";
 import { pino } from "pino";
 import { probeCapabilities } from "../kernel/capabilities.ts";
 import { openConntrack } from "../kernel/conntrack-netlink.ts";
+import { openDatagrams } from "../kernel/datagrams-socket.ts";
 import { openFrames } from "../kernel/frames-netlink.ts";
 import { openLinks } from "../kernel/links-netlink.ts";
 import { openNft } from "../kernel/nft-netlink.ts";
@@ -119,6 +120,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
     return;
   }
   const frames = openFrames(RESPONDER_MARK);
+  const datagrams = openDatagrams();
   const conntrack = openConntrack();
   const probes = openProbes();
   const { store, kind: storeKind, health: storeHealth, copyHealth } = await openStore(options, host, systemClock);
@@ -127,6 +129,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
     links,
     frames,
     routing,
+    datagrams,
     conntrack,
     probes,
     store,

@@ -11,7 +11,7 @@ interface Written {
   readonly ifindexOf: (key: Uint8Array) => number;
 }
 
-const WRITTEN: readonly SetSpec["use"][] = ["counted", "buckets", "learned", "briefly", "askers", "asked"];
+const WRITTEN: readonly SetSpec["use"][] = ["counted", "buckets", "learned", "briefly", "askers", "asked", "lapsing"];
 
 /** Keys begin with the port's index, or with a mark that holds it below a tag. */
 function writtenSets({ table, tables }: Skeleton): readonly Written[] {

@@ -27,6 +27,7 @@ const port = z.object({
   mac: z.string(),
   addresses4: z.array(z.string()),
   addresses6: z.array(z.string()),
+  learns: z.enum(["relay", "snoop"]).optional().describe("its addresses are another DHCP server's to give"),
   mode: z.enum(["enforce", "observe"]),
   unchecked: z.array(z.string()),
   state: z.enum(["applied", "pending", "failed", "moved"]),
@@ -56,6 +57,15 @@ const status = z.object({
   portPrefixes: z.array(z.string()),
   ports: z.array(port),
   unbound: z.array(z.string()),
+  learning: z.object({
+    questions: z.number(),
+    answers: z.number(),
+    bound: z.number(),
+    ended: z.number(),
+    lost: z.number(),
+    silent: z.record(z.string(), z.number()),
+    refused: z.record(z.string(), z.number()),
+  }),
   settings: z.array(setting),
   kernel: z.object({
     release: z.string(),
@@ -117,6 +127,7 @@ const lease = z.object({
   state: z.enum(["bound", "released", "declined", "expired"]),
   expiresAt: time,
   hostname: z.string().optional(),
+  learned: z.object({ by: z.enum(["relay", "snoop"]), server: z.string() }).optional(),
 });
 const routeView = z.object({
   prefix: z.string().describe("with its length"),
@@ -135,7 +146,7 @@ const explanation = z.object({
   object: z.object({ what: z.string(), set: z.string(), key: z.string(), holds: z.boolean() }).optional(),
   observed: z.boolean(),
   waived: z.array(reason),
-  answeredBy: z.enum(["dhcp", "neighbours"]).optional(),
+  answeredBy: z.enum(["dhcp", "neighbours", "leases"]).optional(),
   chains: z.array(z.string()),
   frame: z.string(),
   hex: z.string(),

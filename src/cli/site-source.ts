@@ -4,6 +4,7 @@ import type { Client } from "../api/client.ts";
 import { type ExportedSite, type MacMatters, undecidedMacs } from "../export/site.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
+import { parseIpv6 } from "../model/ipv6.ts";
 import { parseMac } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { ObjectView } from "../model/operations.ts";
@@ -38,7 +39,10 @@ function identitiesOf(view: ObjectView, networks: readonly ObjectName[]): readon
     const addresses4 = textsOf(nic["addresses4"]).flatMap((address) => parseIpv4(address) ?? []);
     const network = networks[n];
     if (mac === undefined || network === undefined) throw strange(view);
-    return { network, mac, addresses4 };
+    // Of learned addresses, which are none of the NIC's own making.
+    const learned = nic["addresses6"] === undefined ? undefined : textsOf(nic["addresses6"]);
+    const addresses6 = learned?.flatMap((address) => parseIpv6(address) ?? []);
+    return { network, mac, addresses4, ...(addresses6 === undefined ? {} : { addresses6 }) };
   });
 }
 

@@ -1,16 +1,7 @@
 /** The fields of an addressing, by its kind: what each takes, and what goes with another. */
 import { z } from "zod";
-import type { Addressing, MacScheme, ManagedAddressing, Told } from "../model/resources.ts";
-
-/** As it is written: what one kind fills in and another refuses may be absent. */
-type WrittenAddressing = Told &
-  Omit<ManagedAddressing, keyof Told | "kind" | "leaseSeconds" | "macScheme"> & {
-    readonly kind: Addressing["kind"];
-    readonly leaseSeconds?: number;
-    readonly macScheme?: MacScheme;
-  };
-
-type Context = z.core.$RefinementCtx<unknown>;
+import type { Addressing } from "../model/resources.ts";
+import { type Context, learnedOf, type WrittenAddressing, withoutServers } from "./learned.ts";
 
 const LEASE_SECONDS = 3600;
 
@@ -31,11 +22,14 @@ function toldNobody(written: WrittenAddressing, context: Context): boolean {
 
 /** As the form of the fields is already known to be right. */
 export function addressingOf(written: WrittenAddressing, context: Context): Addressing {
-  const { kind, leaseSeconds = LEASE_SECONDS, macScheme, ...rest } = written;
+  if (written.kind === "relay" || written.kind === "snoop") return learnedOf(written, context) ?? z.NEVER;
+  const own = withoutServers(written, context);
+  if (own === undefined) return z.NEVER;
+  const { kind, leaseSeconds = LEASE_SECONDS, macScheme, ...rest } = own;
   if (kind === "managed") return { kind, leaseSeconds, macScheme: macScheme ?? "random", ...rest };
   if (!toldNobody(written, context)) return z.NEVER;
   if (kind === "static") return { kind, macScheme: macScheme ?? "random", ...rest };
   if (macScheme !== undefined && macScheme !== "net")
     return fault(context, "macScheme", "is net where guests read their MACs; leave it out") ?? z.NEVER;
-  return { kind, macScheme: "net", ...rest };
+  return { kind: "mac", macScheme: "net", ...rest };
 }

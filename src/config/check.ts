@@ -1,4 +1,5 @@
 /** What the objects of a site must fulfil together, among themselves and with what exists already. */
+import { isLearned } from "../model/addressing.ts";
 import { ipBlockText } from "../model/ip-block.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
 import { type Ipv6Address, type Ipv6Prefix, prefix6Contains } from "../model/ipv6.ts";
@@ -137,6 +138,12 @@ function again(bench: Bench, key: string, use: Use, field: "mac" | "address4"): 
   return `NIC ${first.nic} of guest '${first.guest}' has the same${at === undefined ? "" : ` (${placeText(at)})`}`;
 }
 
+function* decidedElsewhere(nic: NicSpec, { addressing }: NetworkSpec, { nic: n }: Use): Iterable<Found> {
+  const says = `the DHCP servers of network '${nic.network}' decide (${addressing.kind}): reserve it there`;
+  for (const name of ["address4", "address6"] as const)
+    if (isLearned(addressing) && nic[name] !== undefined) yield { field: ["spec", "nics", n, name], says };
+}
+
 function* addressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, use: Use): Iterable<Found> {
   const { address4 } = nic;
   if (address4 === undefined) return;
@@ -148,7 +155,11 @@ function* addressFaults(bench: Bench, nic: NicSpec, network: NetworkSpec, use: U
 }
 
 /** Why the NIC cannot have IPv6 as it says. */
-function* address6Faults(nic: NicSpec, { prefix6, wiring }: NetworkSpec, field: FieldPath): Iterable<Found> {
+function* address6Faults(
+  nic: NicSpec,
+  { prefix6, wiring, addressing }: NetworkSpec,
+  field: FieldPath,
+): Iterable<Found> {
   const { address6, network } = nic;
   if (prefix6 === undefined) {
     const more = [...nic.addresses, ...nic.allowedPairs.map(({ what }) => what)];
@@ -157,7 +168,7 @@ function* address6Faults(nic: NicSpec, { prefix6, wiring }: NetworkSpec, field: 
     return;
   }
   const isLink = linkLength(wiring) !== undefined;
-  if (address6 === undefined && !prefix6.endsWith("/64") && !isLink)
+  if (address6 === undefined && !prefix6.endsWith("/64") && !isLink && !isLearned(addressing))
     yield {
       field,
       says: `needs its address6: only a /64 has room for the identifier of its MAC, and ${prefix6} is none`,
@@ -225,6 +236,7 @@ function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
     const says = `there is no network '${nic.network}'${bench.suggest(nic.network, "networks")}`;
     yield { field: [...field, "network"], says };
   } else {
+    yield* decidedElsewhere(nic, network, use);
     yield* addressFaults(bench, nic, network, use);
     yield* moreAddressFaults(bench, nic, network, use);
   }

@@ -644,12 +644,6 @@ describe("what the design names and this version does not do is refused in words
       `site.yaml:6:19: network lan0: spec.wiring.kind: '${kind}' is not in this version; there is: bridged, routed, brouted, transport`,
     );
   });
-  test.each(["relay", "snoop"])("addressing %s", (kind) => {
-    const text = network(`${lan}\naddressing: { kind: ${kind}, servers: [10.0.0.2] }`);
-    expect(messageOf(text)).toBe(
-      `site.yaml:7:23: network lan0: spec.addressing.kind: '${kind}' is not in this version; there is: managed, static, mac`,
-    );
-  });
   test("range6", () => {
     expect(messageOf(network(`${lan}\nrange6: [2001:db8::1-2001:db8::2]`))).toBe(
       "site.yaml:7:3: network lan0: spec.range6: a range of IPv6 addresses is not in this version; leave the field out",

@@ -1,4 +1,5 @@
 /** What one object must fulfil in itself beyond the form of its fields. */
+import { isLearned, macSchemeOf } from "../model/addressing.ts";
 import { isIpv6 } from "../model/ip-block.ts";
 import {
   hosts4Bounds,
@@ -16,12 +17,13 @@ import { isGroupMac, type MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupRule, GroupSpec } from "../model/policy.ts";
-import type { Addressing, GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource } from "../model/resources.ts";
+import type { GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource, Told } from "../model/resources.ts";
 import { linkLength } from "../model/transport.ts";
 import { BROUTED_GATEWAY6, HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
 import { responderFaults } from "./dhcp-rules.ts";
 import { type FieldPath, fieldText } from "./faults.ts";
 import type { FieldFault } from "./issues.ts";
+import { learnedFaults } from "./learned.ts";
 import { transportFaults } from "./transport.ts";
 
 /** Prefixes no guest network can have, RFC 6890. */
@@ -88,12 +90,12 @@ function* routedFaults({ gatewayMac, gateway6, multicast, addressing, wiring }: 
   const own = `the gateway on a ${wiring.kind} port is the host itself, ${HOST_PORT_MAC}, ${router}; leave it out`;
   if (gatewayMac !== undefined) yield { field: ["spec", "gatewayMac"], says: own };
   if (gateway6 !== undefined) yield { field: ["spec", "gateway6"], says: own };
-  if (addressing.macScheme === "net" && wiring.kind === "routed" && wiring.gives === "address")
+  if (macSchemeOf(addressing) === "net" && wiring.kind === "routed" && wiring.gives === "address")
     yield {
       field: ["spec", "addressing", addressing.kind === "mac" ? "kind" : "macScheme"],
       says: "a MAC spells prefix and gateway of the network, and its guests are given their address alone; 'gives: prefix' goes with it",
     };
-  if (addressing.routes.length > 0)
+  if (!isLearned(addressing) && addressing.routes.length > 0)
     yield {
       field: ["spec", "addressing", "routes"],
       says: `guests of a ${wiring.kind} network have one router, which decides`,
@@ -123,7 +125,13 @@ function* wiringFaults(spec: NetworkSpec): Iterable<FieldFault> {
   }
 }
 
-function* addressingFaults({ routes }: Addressing, prefix4: Ipv4Prefix): Iterable<FieldFault> {
+function* addressingFaults(spec: NetworkSpec): Iterable<FieldFault> {
+  const { addressing } = spec;
+  if (isLearned(addressing)) yield* learnedFaults(spec, addressing);
+  else yield* managedFaults(addressing, spec.prefix4);
+}
+
+function* managedFaults({ routes }: Told, prefix4: Ipv4Prefix): Iterable<FieldFault> {
   for (const [n, { to, via }] of routes.entries()) {
     const field = ["spec", "addressing", "routes", n];
     const why = via === "0.0.0.0" ? undefined : notAHost(prefix4, via);
@@ -144,7 +152,8 @@ const SPECIAL6 = [
 /** RFC 8200 section 5: guests take no smaller MTU for a link with IPv6. */
 const SMALLEST_MTU6 = 1280;
 
-function* ip6Faults({ prefix6, gateway6, addressing: { mtu } }: NetworkSpec): Iterable<FieldFault> {
+function* ip6Faults({ prefix6, gateway6, addressing }: NetworkSpec): Iterable<FieldFault> {
+  const mtu = isLearned(addressing) ? undefined : addressing.mtu;
   if (prefix6 !== undefined && mtu !== undefined && mtu < SMALLEST_MTU6)
     yield { field: ["spec", "addressing", "mtu"], says: `IPv6 needs ${SMALLEST_MTU6} at least, not ${mtu}` };
   if (prefix6 !== undefined) {
@@ -188,7 +197,7 @@ function* networkFaults(spec: NetworkSpec): Iterable<FieldFault> {
   if (mac !== undefined) yield { field: ["spec", "gatewayMac"], says: mac };
   yield* rangeFaults(spec);
   yield* wiringFaults(spec);
-  yield* addressingFaults(spec.addressing, spec.prefix4);
+  yield* addressingFaults(spec);
   yield* responderFaults(spec);
   yield* twiceFaults(spec.groups, ["spec", "groups"]);
 }

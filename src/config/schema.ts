@@ -6,6 +6,7 @@ import { addressingOf } from "./addressing-kinds.ts";
 import { nicTell, responderFields } from "./dhcp-told.ts";
 import { parsed, parsedNumber, typeNames } from "./fields.ts";
 import { hasNeedlessGateway, lacksGateway, NEEDLESS_GATEWAY, withGateway } from "./gateway.ts";
+import { learnedFields } from "./learned.ts";
 import { groupSpec } from "./policy.ts";
 import {
   address4,
@@ -71,9 +72,9 @@ const route = z.strictObject({
 const addressing = z
   .strictObject({
     kind: z
-      .enum(["managed", "static", "mac"])
+      .enum(["managed", "static", "mac", "relay", "snoop"])
       .describe(
-        "How a guest learns its address. `managed`: by DHCP from its own host. `static`: it is configured by hand. `mac`: it reads it in its own MAC. Whoever is not `managed` is not answered.",
+        "Who decides the addresses, and how a guest learns its own. `managed`: vifguard, and answers DHCP. `static`: vifguard, and the guest is configured by hand. `mac`: vifguard, and the guest reads it in its own MAC. `relay`: DHCP servers elsewhere, which vifguard's relay agent asks for the guest. `snoop`: DHCP servers on the bridge's LAN. Of the last two vifguard reads what they give.",
       ),
     leaseSeconds: z
       .int()
@@ -107,6 +108,7 @@ const addressing = z
       .default([])
       .describe("Static routes told to guests besides the default route (RFC 3442)."),
     ...responderFields,
+    ...learnedFields,
   })
   .transform(addressingOf)
   .describe("How a guest gets its address and how vifguard knows it.");
@@ -325,7 +327,6 @@ export const laterFields: Readonly<Record<string, string>> = {
 };
 export const laterValues: Readonly<Record<string, readonly string[]>> = {
   "network.spec.wiring.kind": ["nat"],
-  "network.spec.addressing.kind": ["relay", "snoop"],
 };
 
 /** Right words in the wrong place. */

@@ -1,4 +1,5 @@
 /** What a guest without DHCP is told on its kernel command line: the kernel's own `ip=`, and the words the shipped guest script reads. */
+import { isLearned } from "../model/addressing.ts";
 import { GuardError } from "../model/errors.ts";
 import { netmask4, prefix4Bounds } from "../model/ipv4.ts";
 import { type Ipv6Address, prefix6Bounds } from "../model/ipv6.ts";
@@ -82,8 +83,9 @@ function kernelWord(site: ExportedSite, guest: Guest, { name, nic }: BootNic): r
   const { addressing } = network;
   const { prefix, gateway } = subnetOf(network, address);
   const hostname = plainWord(guest.spec.hostname ?? guest.name, `host name of guest '${guest.name}'`);
-  const [dns0 = "", dns1 = ""] = addressing.dns;
-  const [ntp0 = ""] = addressing.ntp;
+  const { dns, ntp } = isLearned(addressing) ? { dns: [], ntp: [] } : addressing;
+  const [dns0 = "", dns1 = ""] = dns;
+  const [ntp0 = ""] = ntp;
   const fields = [address, "", gateway, netmask4(prefix), hostname, name, "off", dns0, dns1, ntp0];
   return [`ip=${fields.join(":").replace(/:+$/, "")}`];
 }
@@ -98,6 +100,9 @@ export function cmdlineWords(site: ExportedSite, wish: CmdlineWish): readonly st
   if (guest === undefined)
     throw new GuardError("NOT_FOUND", `guest '${wish.guest}' does not exist`, { fields: { guest: wish.guest } });
   const nics = bootNics(guest, wish);
+  const learned = nics.find(({ nic }) => nic.identity.addresses6 !== undefined)?.nic.identity.network;
+  if (learned !== undefined)
+    throw notExportable(`addresses of network '${learned}' are another DHCP server's to decide`, { network: learned });
   const alone = nics.find(({ nic }) => isAlone(site.networks.get(nic.identity.network)))?.nic.identity.network;
   if (alone !== undefined)
     throw notExportable(

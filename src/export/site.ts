@@ -1,12 +1,13 @@
 /** What another DHCP server has to know of a site: networks with what they tell their guests, and one reservation for every NIC. */
 import { routesOf } from "../addressing/parameters4.ts";
+import { isLearned } from "../model/addressing.ts";
 import type { Brand } from "../model/brand.ts";
 import { GuardError } from "../model/errors.ts";
 import { type Ipv4Address, type Ipv4Prefix, ipv4FromNumber, ipv4ToNumber, prefix4Bounds } from "../model/ipv4.ts";
 import type { Ipv6Address, Ipv6Prefix } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { InterfaceName, ObjectName } from "../model/names.ts";
-import type { Guest, NetworkSpec, NicSpec } from "../model/resources.ts";
+import type { Guest, ManagedAddressing, NetworkSpec, NicSpec } from "../model/resources.ts";
 import { dhcp4Options } from "../packet/dhcp4-options.ts";
 import type { SiteView } from "../plan/desired.ts";
 import { address6Of, nicsOf } from "../plan/sources.ts";
@@ -76,7 +77,10 @@ function assertShort(network: ObjectName, what: string, octets: number): void {
   throw notExportable(says, { network, octets });
 }
 
-function optionRoutes(name: ObjectName, { prefix4, gateway4, addressing }: NetworkSpec): Uint8Array {
+/** One whose addresses are ours to tell somebody. */
+type DecidedNetwork = NetworkSpec & { readonly addressing: ManagedAddressing };
+
+function optionRoutes(name: ObjectName, { prefix4, gateway4, addressing }: DecidedNetwork): Uint8Array {
   const { routes } = addressing;
   if (routes.length === 0) return new Uint8Array();
   const all = routesOf({ prefix: prefix4, gateway: gateway4, routes });
@@ -124,13 +128,12 @@ function guestsByNetwork(guests: Iterable<Guest>): ReadonlyMap<ObjectName, reado
 
 function servedNetwork(
   name: ObjectName,
-  spec: NetworkSpec,
-  leaseSeconds: number,
+  spec: DecidedNetwork,
   reservations: readonly Reservation[],
   heard: InterfaceName | undefined,
 ): ServedNetwork {
   const { prefix4, gateway4, prefix6, addressing } = spec;
-  const { dns, dns6, ntp, mtu } = addressing;
+  const { leaseSeconds, dns, dns6, ntp, mtu } = addressing;
   const { last, length } = prefix4Bounds(prefix4);
   const domain =
     addressing.domain === undefined ? undefined : plainWord(addressing.domain, `domain of network '${name}'`);
@@ -163,9 +166,12 @@ export interface Wanted {
 }
 
 /** Why no server would ever hear the guests of a network. */
-function unasked({ wiring, addressing }: NetworkSpec): string | undefined {
-  if (wiring.kind !== "bridged") return "routed: what its guests ask does not leave their ports";
-  return addressing.kind === "managed" ? undefined : `'kind: ${addressing.kind}': its guests ask nobody`;
+function unasked(name: ObjectName, { wiring, addressing }: NetworkSpec): string | undefined {
+  if (isLearned(addressing)) return `addresses of network '${name}' are another DHCP server's to decide`;
+  if (wiring.kind !== "bridged") return `network '${name}' is routed: what its guests ask does not leave their ports`;
+  return addressing.kind === "managed"
+    ? undefined
+    : `network '${name}' is 'kind: ${addressing.kind}': its guests ask nobody`;
 }
 
 /**
@@ -174,26 +180,27 @@ function unasked({ wiring, addressing }: NetworkSpec): string | undefined {
  */
 export function servedLinks(site: ExportedSite, { networks: names, interfaces }: Wanted): readonly ServedLink[] {
   const known = [...site.networks].filter(([name]) => names.length === 0 || names.includes(name));
-  const bridged = known.flatMap(([name, spec]) =>
-    spec.wiring.kind === "bridged" && spec.addressing.kind === "managed"
-      ? [{ name, spec, wiring: spec.wiring, leaseSeconds: spec.addressing.leaseSeconds }]
-      : [],
-  );
+  const bridged = known.flatMap(([name, spec]) => {
+    const { addressing, wiring } = spec;
+    return wiring.kind === "bridged" && addressing.kind === "managed"
+      ? [{ name, spec: { ...spec, addressing }, wiring }]
+      : [];
+  });
   const asked = [...names, ...interfaces.keys()].filter((name) => name !== "");
   const missing = asked.find((name) => !known.some(([found]) => found === name));
   if (missing !== undefined)
     throw new GuardError("NOT_FOUND", `network '${missing}' does not exist`, { fields: { network: missing } });
   if (known.length === 0) throw new GuardError("NOT_FOUND", "there is no network");
-  const unheard = known.find(([name, spec]) => unasked(spec) !== undefined && names.includes(name)) ?? known[0];
+  const unheard = known.find(([name, spec]) => unasked(name, spec) !== undefined && names.includes(name)) ?? known[0];
   if (unheard !== undefined && (bridged.length === 0 || names.includes(unheard[0]))) {
-    const why = unasked(unheard[1]);
-    if (why !== undefined) throw notExportable(`network '${unheard[0]}' is ${why}`);
+    const why = unasked(...unheard);
+    if (why !== undefined) throw notExportable(why);
   }
   const guests = guestsByNetwork(site.guests.values());
   const links = new Map<InterfaceName, ServedNetwork[]>();
-  for (const { name, spec, wiring, leaseSeconds } of bridged.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+  for (const { name, spec, wiring } of bridged.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const reservations = reservationsOf(name, spec, guests.get(name) ?? []);
-    const network = servedNetwork(name, spec, leaseSeconds, reservations, interfaces.get(name) ?? interfaces.get(""));
+    const network = servedNetwork(name, spec, reservations, interfaces.get(name) ?? interfaces.get(""));
     const list = links.get(wiring.bridge);
     if (list === undefined) links.set(wiring.bridge, [network]);
     else list.push(network);
@@ -237,7 +244,9 @@ export function undecidedMacs({ networks, guests }: ExportedSite, matters: MacMa
   return [...guests.values()].flatMap((guest) =>
     nicsOf(guest).flatMap(({ spec, identity: { network: name } }, n) => {
       const network = networks.get(name);
-      if (network?.addressing.macScheme !== "random" || spec.mac !== undefined) return [];
+      if (network === undefined || isLearned(network.addressing) || network.addressing.macScheme !== "random")
+        return [];
+      if (spec.mac !== undefined) return [];
       const names = { network: name, guest: guest.name };
       return matters(network, spec, names) ? [`NIC ${n} of guest '${guest.name}'`] : [];
     }),

@@ -53,11 +53,12 @@ function writeData(writer: MessageWriter, type: number, value: Uint8Array): void
 }
 
 function writeElement(writer: MessageWriter, element: Element): void {
-  // NFTA_LIST_ELEM; inside NFTA_SET_ELEM_KEY 1, _DATA 2, _KEY_END 10.
+  // NFTA_LIST_ELEM; inside NFTA_SET_ELEM_KEY 1, _DATA 2, _TIMEOUT 4 (milliseconds), _KEY_END 10.
   writer.nest(1, () => {
     writeData(writer, 1, element.key);
     if (element.keyEnd !== undefined) writeData(writer, 10, element.keyEnd);
     if (element.data !== undefined) writeData(writer, 2, element.data);
+    if (element.lapsesAfter !== undefined) writer.be64(4, BigInt(Math.ceil(element.lapsesAfter)));
     if (element.limit !== undefined) writeLimit(writer, element.limit);
     if (element.connections !== undefined) writeConnections(writer, element.connections);
   });
@@ -87,7 +88,7 @@ function writeConnections(writer: MessageWriter, connections: number): void {
 }
 
 const bytesOf = (element: Element): number =>
-  48 +
+  60 +
   element.key.length +
   (element.keyEnd?.length ?? 0) +
   (element.data?.length ?? 0) +

@@ -66,8 +66,21 @@ function copyOf(tables: ReadonlyMap<string, MemoryTable>): Map<string, MemoryTab
 }
 
 function setIn(tables: ReadonlyMap<string, MemoryTable>, set: SetRef): Map<string, HeldElement> | undefined {
-  return tables.get(`${set.family} ${set.table}`)?.sets.get(set.set);
+  const held = tables.get(`${set.family} ${set.table}`)?.sets.get(set.set);
+  for (const [key, element] of held ?? []) if (isOver(element)) held?.delete(key);
+  return held;
 }
+
+/** When elements with a time of their own are forgotten. */
+const ends = new WeakMap<HeldElement, number>();
+
+function heldFrom({ lapsesAfter, ...element }: Element): HeldElement {
+  const held = { ...element, packets: 0n, bytes: 0n };
+  if (lapsesAfter !== undefined) ends.set(held, performance.now() + lapsesAfter);
+  return held;
+}
+
+const isOver = (held: HeldElement): boolean => (ends.get(held) ?? Number.POSITIVE_INFINITY) <= performance.now();
 
 function addElements(tables: ReadonlyMap<string, MemoryTable>, set: SetRef, elements: readonly Element[]): void {
   const held = setIn(tables, set);
@@ -76,7 +89,7 @@ function addElements(tables: ReadonlyMap<string, MemoryTable>, set: SetRef, elem
     const before = held.get(keyText(element));
     if (before !== undefined && String(before.data) !== String(element.data)) throw refused(`EEXIST: ${set.set}`);
     // The kernel leaves what is there as it is, its limits too.
-    if (before === undefined) held.set(keyText(element), { ...element, packets: 0n, bytes: 0n });
+    if (before === undefined) held.set(keyText(element), heldFrom(element));
   }
 }
 

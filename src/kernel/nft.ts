@@ -16,6 +16,11 @@ export interface Element {
   /** End of the range (NFTA_SET_ELEM_KEY_END), on concatenated sets with `flags interval` only. */
   readonly keyEnd?: Uint8Array;
   readonly data?: Uint8Array;
+  /**
+   * Forgotten after so many milliseconds, on sets declared with `flags timeout`. Not read back. Whether one that is there takes another time depends on the
+   * kernel (6.13 and newer do): it is deleted first.
+   */
+  readonly lapsesAfter?: number;
   /** The element's own token bucket, on sets declared with `limit`. */
   readonly limit?: ElementLimit;
   /**

@@ -44,6 +44,11 @@ export const conditionCatalogue = {
   },
   LINES_UNCHECKED: { severity: "warning", text: (detail) => `lines of the guard that are switched off: ${detail}` },
   POOL_LOW: { severity: "info", text: (detail) => `few free addresses: ${detail}` },
+  RELAY_FAILED: { severity: "warning", text: (detail) => `DHCP servers were not asked for guests: ${detail}` },
+  ADDRESS_REFUSED: {
+    severity: "warning",
+    text: (detail) => `addresses that DHCP servers gave and guests cannot have: ${detail}`,
+  },
   POOL_FULL: { severity: "warning", text: (detail) => `no free address: ${detail}` },
 } as const satisfies Record<string, ConditionSpec>;
 

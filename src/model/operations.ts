@@ -30,6 +30,8 @@ export interface PortView {
   readonly mac: string;
   readonly addresses4: readonly string[];
   readonly addresses6: readonly string[];
+  /** Its addresses are another DHCP server's to give. */
+  readonly learns?: "relay" | "snoop";
   /** observe: what should be dropped is counted and let by. */
   readonly mode: "enforce" | "observe";
   /** Lines of the contract that the operator switched off for this NIC. */
@@ -58,6 +60,7 @@ export interface StatusView {
   readonly ports: readonly PortView[];
   /** Interfaces with a guarded prefix and no binding: closed. */
   readonly unbound: readonly string[];
+  readonly learning: LearningView;
   /** What vifguard changed of the host's interfaces so that it routes for its guests. */
   readonly settings: readonly SettingView[];
   readonly kernel: {
@@ -128,6 +131,21 @@ export interface SettingView {
   readonly why: string;
 }
 
+/** DHCP on ports whose addresses are learned, since the agent started. */
+export interface LearningView {
+  readonly questions: number;
+  readonly answers: number;
+  /** Addresses that were given and renewed, and given back or taken. */
+  readonly bound: number;
+  readonly ended: number;
+  /** How often the kernel could not hand over everything. */
+  readonly lost: number;
+  /** Questions of guests that went no further, by why. */
+  readonly silent: Readonly<Record<string, number>>;
+  /** Answers that no guest got, by why. */
+  readonly refused: Readonly<Record<string, number>>;
+}
+
 export interface LeaseView {
   readonly network: string;
   readonly address: string;
@@ -137,6 +155,8 @@ export interface LeaseView {
   readonly state: "bound" | "released" | "declined" | "expired";
   readonly expiresAt: number;
   readonly hostname?: string;
+  /** Given by another DHCP server, and how that is known. */
+  readonly learned?: { readonly by: "relay" | "snoop"; readonly server: string };
 }
 
 /** To addresses of a guest of a routed network, as the routers of the LAN should have it. */
@@ -179,7 +199,7 @@ export interface ExplanationView {
   readonly observed: boolean;
   /** Lines that would have stopped it and are switched off for this NIC. */
   readonly waived: readonly Reason[];
-  readonly answeredBy?: "dhcp" | "neighbours";
+  readonly answeredBy?: "dhcp" | "neighbours" | "leases";
   /** Chains of the ruleset it went through; the last one decided. */
   readonly chains: readonly string[];
   /** One line: the decoded frame. */

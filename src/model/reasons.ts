@@ -35,6 +35,7 @@ export const reasonTable = {
   "rate-multicast": { code: 31, says: "more multicast, IGMP or MLD than the port's share" },
   "not-for-guest": { code: 30, says: "addressed to somebody else" },
   astray: { code: 33, says: "routed to or from where the network has no way" },
+  "no-lease": { code: 34, says: "the guest has no lease: it may ask for one, and nothing else" },
   routing: { code: 36, says: "a routing protocol spoken to somebody: OSPF, EIGRP, RIP, Babel" },
   "conn-state": { code: 32, says: "packet of no connection that is known, or of an invalid one" },
 } as const satisfies Record<string, { readonly code: number; readonly says: string }>;

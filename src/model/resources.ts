@@ -39,7 +39,7 @@ export interface Told {
 }
 
 /** How a guest gets its address and how we know it. */
-export type Addressing = ManagedAddressing | StaticAddressing | MacAddressing;
+export type Addressing = ManagedAddressing | StaticAddressing | MacAddressing | LearnedAddressing;
 
 /** We decide, and answer DHCP. */
 export interface ManagedAddressing extends Told, Pick<Tell, "ntp6" | "boot" | "options" | "options6"> {
@@ -62,6 +62,33 @@ export interface StaticAddressing extends Told {
 export interface MacAddressing extends Told {
   readonly kind: "mac";
   readonly macScheme: "net";
+}
+
+/** Somebody else's DHCP server decides, and what it gives is read from the guest's own exchange. */
+export type LearnedAddressing = RelayAddressing | SnoopAddressing;
+
+/** Our relay agent on the port speaks with the servers (RFC 3046, RFC 8415 section 19). */
+export interface RelayAddressing {
+  readonly kind: "relay";
+  readonly servers: readonly Ipv4Address[];
+  readonly servers6: readonly Ipv6Address[];
+  /** Where servers answer to; without it the host's own address on the way to each of them. */
+  readonly giaddr?: Ipv4Address;
+  /** Guests renew at the network's gateway in name, so that what they say there comes to the relay (RFC 5107). */
+  readonly serverIdOverride: boolean;
+}
+
+/** Servers on the LAN, which guests' questions reach over the bridge. */
+export interface SnoopAddressing {
+  readonly kind: "snoop";
+  readonly servers: readonly LanServer<Ipv4Address>[];
+  readonly servers6: readonly LanServer<Ipv6Address>[];
+}
+
+export interface LanServer<A> {
+  readonly address: A;
+  /** When it is named, only from there. */
+  readonly mac?: MacAddress;
 }
 
 /** `observe`: judged, counted and logged, but let by. */
@@ -183,6 +210,8 @@ export interface NicIdentity {
   readonly network: ObjectName;
   readonly mac: MacAddress;
   readonly addresses4: readonly Ipv4Address[];
+  /** Of a NIC whose addresses are learned, which has none of its own making: what was learned. */
+  readonly addresses6?: readonly Ipv6Address[];
 }
 
 /** A guest with the identities of its NICs, in the order of `spec.nics`. */
@@ -224,7 +253,7 @@ export interface NicClaim {
   readonly knows?: readonly string[];
 }
 
-/** What the DHCP responder has promised. */
+/** What the DHCP responder has promised, or another server has given. */
 export interface DhcpLease {
   readonly network: ObjectName;
   readonly address: Ipv4Address | Ipv6Address;
@@ -235,4 +264,11 @@ export interface DhcpLease {
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number;
   readonly hostname?: string;
+  /** Given by another server: the guard is open for the address as long as this record stands. */
+  readonly learned?: LearnedFrom;
+}
+
+export interface LearnedFrom {
+  readonly by: LearnedAddressing["kind"];
+  readonly server: Ipv4Address | Ipv6Address;
 }

@@ -1,5 +1,6 @@
 /** From the site and what is attached to the wish for this host; what cannot be had is said per port. */
 import type { Link } from "../kernel/links.ts";
+import { isLearned } from "../model/addressing.ts";
 import { GuardError } from "../model/errors.ts";
 import { prefix4Meets } from "../model/ipv4.ts";
 import type { MacAddress } from "../model/mac.ts";
@@ -47,7 +48,7 @@ interface OpenFacts extends NetworkFacts {
 }
 
 function factsOf(spec: NetworkSpec, network: number): OpenFacts {
-  const { prefix4, gateway4, gateway6, gatewayMac, hostServices, multicast, wiring } = spec;
+  const { prefix4, gateway4, gateway6, gatewayMac, hostServices, multicast, wiring, addressing } = spec;
   const facts = {
     network,
     prefix4,
@@ -56,6 +57,7 @@ function factsOf(spec: NetworkSpec, network: number): OpenFacts {
     ...(gatewayMac === undefined ? {} : { gatewayMac }),
     hostServices,
     multicast,
+    ...(addressing.kind === "snoop" ? { servers: [...addressing.servers, ...addressing.servers6] } : {}),
     members: [],
   };
   if (wiring.kind === "brouted") return { ...broutedFacts(spec, facts), members: [] };
@@ -217,6 +219,7 @@ export function portWish(
     roles,
     unchecked,
     observed: (nic.spec.mode ?? spec.mode) === "observe",
+    ...(isLearned(spec.addressing) ? { learns: true } : {}),
     rates: ratesOf(spec.rates, nic.spec.rates),
     ...(policy === undefined ? {} : { policy }),
   };

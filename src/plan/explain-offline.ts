@@ -1,5 +1,6 @@
 /** What would become of frames on a host that holds nothing but a site file: no agent, no kernel. What cannot be known so is said. */
 import type { Link } from "../kernel/links.ts";
+import { macSchemeOf } from "../model/addressing.ts";
 import { GuardError } from "../model/errors.ts";
 import { ipv4FromBytes } from "../model/ipv4.ts";
 import { ipv6FromBytes } from "../model/ipv6.ts";
@@ -149,7 +150,7 @@ export function explainOffline(
   return {
     nic: port.nic,
     network: port.network,
-    notes: notesOf(port, spec, network?.addressing.macScheme, told, known),
+    notes: notesOf(port, spec, network === undefined ? undefined : macSchemeOf(network.addressing), told, known),
     frames: told,
   };
 }

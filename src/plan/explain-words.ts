@@ -53,6 +53,8 @@ const named: SetWords["holds"] = ([ip, mac]) => `ARP or ND has named ${mac} for 
 const group: SetWords["holds"] = ([ip], { network }) => `${network} allows the group ${ip}`;
 const memberships: SetWords["holds"] = (_, { network }) => `${network} allows multicast groups`;
 
+const server: SetWords["holds"] = ([ip], { network }) => `${ip} is a DHCP server of ${network}`;
+
 /** Of every set that rules look into. */
 export const setWords: Readonly<Record<string, SetWords>> = {
   ports: { what: ({ nic }) => `the attachment of NIC ${nic}` },
@@ -128,6 +130,12 @@ export const setWords: Readonly<Record<string, SetWords>> = {
   },
   resolved4: { what: ofNic("learned neighbours"), holds: named },
   resolved6: { what: ofNic("learned neighbours"), holds: named },
+  leased4: { what: ofNic("IPv4 lease"), holds: (_, { nic }) => `${nic} has an IPv4 lease` },
+  leased6: { what: ofNic("IPv6 lease"), holds: (_, { nic }) => `${nic} has an IPv6 lease` },
+  lease_servers4: { what: ofNetwork("DHCP servers"), holds: server },
+  lease_servers6: { what: ofNetwork("DHCP servers"), holds: server },
+  lease_server_macs4: { what: ofNetwork("DHCP servers"), holds: server },
+  lease_server_macs6: { what: ofNetwork("DHCP servers"), holds: server },
 };
 
 /** Addresses of the NIC in the family of what is compared with them. */
@@ -196,9 +204,12 @@ function dhcpClient(told: Told): string {
   return "it is not a whole BOOTREQUEST from port 68";
 }
 
-function dhcpServer({ port, isFromGuest }: Told): string {
+function dhcpServer({ port, isFromGuest, read }: Told): string {
   if (isFromGuest) return `only a server speaks so, and ${port.nic} does not have the role dhcp-server`;
-  return "DHCP reaches a guest only from the host's own responder, on its port";
+  const { servers } = port.facts;
+  if (servers === undefined) return "DHCP reaches a guest only from the host's own responder, on its port";
+  const source = read(read("etherType") === "0x86dd" ? "ip6Source" : "ip4Source");
+  return `it is no answer to ${port.nic} from a DHCP server of ${port.network} (${servers.map(({ address }) => address).join(", ")}), but from ${source}`;
 }
 
 function broadcast({ isFromGuest }: Told): string {
@@ -243,6 +254,11 @@ function hostService(told: Told): string {
   const protocol = read("transport");
   const number = protocol === "tcp" || protocol === "udp" ? ` port ${read("udpDestination")}` : "";
   return `${destination(told)} is the host itself, and ${port.network} does not offer ${protocol}${number} of it (hostServices)`;
+}
+
+function noLease(told: Told): string {
+  const family = isIp6(told) ? "an IPv6" : "an IPv4";
+  return `${told.port.nic} has not got ${family} address from a DHCP server, or its lease is over: it may ask for one, and nothing else`;
 }
 
 function notForGuest(told: Told): string {
@@ -292,6 +308,7 @@ export const reasonSentences: Readonly<Record<Reason, Sentence>> = {
   "not-for-guest": notForGuest,
   "conn-state": generic("conn-state"),
   astray: generic("astray"),
+  "no-lease": noLease,
 };
 
 /** The sets of which one element, had it been there or not been there, would have made it otherwise. */
@@ -302,7 +319,7 @@ export const decidingSets: Readonly<Partial<Record<Reason, readonly string[]>>> 
   "arp-target": ["prefix4", "bind4"],
   "ip4-source": ["addr4"],
   "dhcp-client": ["chaddr", "linklocal6"],
-  "dhcp-server": ["dhcp_servers"],
+  "dhcp-server": ["dhcp_servers", "lease_servers4", "lease_servers6"],
   multicast: ["groups4", "groups6", "multicast4", "multicast6", "sharers"],
   "ip6-source": ["addr6"],
   nd: ["addr6", "macs", "true6"],
@@ -310,4 +327,5 @@ export const decidingSets: Readonly<Partial<Record<Reason, readonly string[]>>> 
   "dest-mac": ["resolved4", "resolved6"],
   host: ["host_services", "host_protocols", "host_echo"],
   "not-for-guest": ["macs", "addr4", "addr6"],
+  "no-lease": ["leased4", "leased6"],
 };

@@ -155,7 +155,7 @@ describe("what comes to the guest", () => {
       "arp request who-has 10.0.0.50",
       "dropped: not-for-guest – 10.0.0.50 is not an address of web/0 (10.0.0.5), and it is no announcement of a member or the gateway",
     ],
-    ["dhcp offer", "dropped: broadcast – of broadcasts only ARP reaches a guest"],
+    ["dhcp offer", "dropped: dhcp-server – DHCP reaches a guest only from the host's own responder, on its port"],
     [
       "udp gateway:67 > own:68",
       "dropped: dhcp-server – DHCP reaches a guest only from the host's own responder, on its port",

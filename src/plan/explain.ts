@@ -17,15 +17,17 @@ export type Explanation = Omit<ExplanationView, "frame" | "hex">;
 const responders = new Map<number, NonNullable<ExplanationView["answeredBy"]>>([
   [logGroups.dhcp, "dhcp"],
   [logGroups.neighbours, "neighbours"],
+  [logGroups.leases, "leases"],
 ]);
 const responderWords = {
   dhcp: "the host's DHCP responder takes it and answers on the port; it goes no further",
+  leases: "the agent takes it, and passes it on when it answers a question of this guest and what it gives can be had",
   neighbours: "the host knows the answer and gives it on the port; the question goes no further",
 } as const;
 
 /** Section of the guard's contract that has the line. */
 function sectionOf(reason: Reason, direction: Direction): number {
-  if (reason === "unbound") return 5;
+  if (reason === "unbound" || reason === "no-lease") return 5;
   if (reason.startsWith("policy-")) return 4;
   return direction === "from-guest" ? 2 : 3;
 }
@@ -142,7 +144,8 @@ export function explainFrame(
 
 function atPort(port: ExplainedPort, frame: Uint8Array, told: Told, direction: Direction, world: World): Explanation {
   const isFromGuest = direction === "from-guest";
-  const entry = isFromGuest ? entryChains.ingress : entryChains.egress;
+  const ingress = port.binding.learns === true ? entryChains.learner : entryChains.ingress;
+  const entry = isFromGuest ? ingress : entryChains.egress;
   const place = { direction: isFromGuest ? "from" : "to", ifindex: port.binding.ifindex } as const;
   const ruling = judge(guardTable, entry, frame, place, world);
   const { reason, waived, chains } = ruling;

@@ -61,7 +61,7 @@ export interface HeldGuard {
 /** Every chain of a single port begins so; `/` stands in no other name of ours. */
 export const portChainPrefix = { ingress: "in/", egress: "out/" } as const;
 
-export function portChains(table: string, port: InterfaceName): readonly PortChain[] {
+export function portChains(table: string, port: InterfaceName, binding?: PortBinding): readonly PortChain[] {
   return (["ingress", "egress"] as const).map((hook) => ({
     family: "netdev",
     table,
@@ -69,7 +69,7 @@ export function portChains(table: string, port: InterfaceName): readonly PortCha
     hook,
     device: port,
     priority: 0,
-    target: entryChains[hook],
+    target: hook === "ingress" && binding?.learns === true ? entryChains.learner : entryChains[hook],
   }));
 }
 
@@ -189,7 +189,7 @@ function chainChanges(table: string, wish: HostWish, held: readonly HeldPortChai
   const changes: NftChange[] = [];
   const additions: NftChange[] = [];
   for (const port of wish.ports) {
-    for (const chain of portChains(table, port.port)) {
+    for (const chain of portChains(table, port.port, port.binding)) {
       const present = heldByName.get(chain.chain);
       if (!isPortChain(chain, present)) additions.push({ op: "add-port-chain", chain });
       else heldByName.delete(chain.chain);

@@ -5,6 +5,7 @@
 import { macFromIpv4, randomMac, spelledIpv4 } from "../addressing/mac-scheme.ts";
 import { macFromSettings, settingsFromMac } from "../addressing/net-mac.ts";
 import { allocate, isAssignable } from "../addressing/pool.ts";
+import { isLearned, macSchemeOf } from "../model/addressing.ts";
 import { GuardError } from "../model/errors.ts";
 import { type Ipv4Address, prefix4Bounds } from "../model/ipv4.ts";
 import type { Ipv6Address } from "../model/ipv6.ts";
@@ -55,15 +56,15 @@ function keptMac(network: NetworkSpec, held: NicIdentity, address: Ipv4Address |
   if (address !== undefined && address === before)
     return misleads(held.mac, network, address) || !isTold(held.mac, network, address) ? undefined : held.mac;
   // A MAC that spells the address given up belongs to whoever gets that address next.
-  const spelled = spelledIpv4(held.mac) === before;
-  return network.addressing.macScheme !== "random" || spelled ? undefined : held.mac;
+  const spelled = before !== undefined && spelledIpv4(held.mac) === before;
+  return macSchemeOf(network.addressing) !== "random" || spelled ? undefined : held.mac;
 }
 
 function draftOf(site: WantedSite, { name, held: guest }: GuestWish, spec: NicSpec, nic: number): Draft {
   const network = networkOf(site, name, nic, spec.network);
   const held = guest?.nics[nic];
   const kept = held?.network === spec.network ? held.addresses4[0] : undefined;
-  const address = spec.address4 ?? kept;
+  const address = isLearned(network.addressing) ? undefined : (spec.address4 ?? kept);
   const mac = spec.mac ?? (held === undefined ? undefined : keptMac(network, held, address));
   return { claim: { guest: name, nic }, spec, network, held, address, mac };
 }
@@ -169,9 +170,9 @@ const isMacFree = (site: WantedSite, mac: MacAddress): boolean =>
 
 /** The MAC that the address decides; undefined where none does. @throws SITE_INVALID when the scheme cannot spell the network */
 function spelledMac(guest: ObjectName, network: NetworkSpec, address: Ipv4Address): MacAddress | undefined {
-  const { addressing } = network;
-  if (addressing.macScheme === "random") return undefined;
-  if (addressing.macScheme === "ip") return macFromIpv4(address);
+  const scheme = macSchemeOf(network.addressing);
+  if (scheme === "random") return undefined;
+  if (scheme === "ip") return macFromIpv4(address);
   const { prefix, gateway } = subnetOf(network, address);
   const spelled = macFromSettings({ address, length: prefix4Bounds(prefix).length, gateway });
   if (spelled.ok) return spelled.mac;
@@ -199,6 +200,8 @@ function assignAddress(site: WantedSite, draft: Draft, cursors: Map<ObjectName, 
 }
 
 function identityOf({ claim, spec, network, address, mac }: Draft): NicIdentity {
+  if (isLearned(network.addressing) && mac !== undefined)
+    return { network: spec.network, mac, addresses4: [], addresses6: [] };
   if (address === undefined || mac === undefined) throw new GuardError("INTERNAL", `${nicText(claim)} got no identity`);
   if (!isTold(mac, network, address)) {
     const says = `spec.nics[${claim.nic}].mac: guests of network '${spec.network}' read their MACs, and ${mac} does not say ${address}: leave it out`;
@@ -225,7 +228,7 @@ function claimKnown(site: WantedSite, drafts: readonly Draft[]): void {
 function assignRest(site: WantedSite, drafts: readonly Draft[], random: Random): void {
   const cursors = new Map<ObjectName, number>();
   for (const draft of drafts) {
-    if (draft.address === undefined) assignAddress(site, draft, cursors);
+    if (draft.address === undefined && !isLearned(draft.network.addressing)) assignAddress(site, draft, cursors);
     spellAddress(site, draft);
   }
   for (const draft of drafts) {

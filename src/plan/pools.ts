@@ -1,5 +1,6 @@
 /** How full the ranges are that addresses are taken from. */
 import { assignable, type Pool } from "../addressing/pool.ts";
+import { isLearned } from "../model/addressing.ts";
 import { type Ipv4Address, ipv4ToNumber, parseIpv4, prefix4Meets } from "../model/ipv4.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { NetworkSpec } from "../model/resources.ts";
@@ -56,7 +57,8 @@ export function poolUses(site: PoolSite, every = false): readonly PoolUse[] {
   return [...site.networks].flatMap(([network, spec]): PoolUse[] => {
     const pool = { name: network, ...spec };
     const { size } = assignable(pool);
-    if (size === 0) return [];
+    // Where another server decides, the range only bounds what it may give.
+    if (size === 0 || isLearned(spec.addressing)) return [];
     const wire = onWire(site, spec);
     const lists = wire.flatMap(([name]) => claimed.get(name) ?? []);
     if (!every && lists.length + wire.length < size * (1 - FEW)) return [];

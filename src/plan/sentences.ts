@@ -1,7 +1,8 @@
 /** What a plan would change, as people read it. */
+import { isLearned } from "../model/addressing.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
-import type { Guest, NetworkSpec, NicIdentity, NicSpec, Resource } from "../model/resources.ts";
+import type { Addressing, Guest, NetworkSpec, NicIdentity, NicSpec, Resource } from "../model/resources.ts";
 import { linkLength } from "../model/transport.ts";
 import { wiringText } from "../model/wiring.ts";
 import { differences, toJson } from "./json.ts";
@@ -9,14 +10,20 @@ import { ruleText } from "./policy-words.ts";
 
 type Sentences = readonly string[];
 
-const addressesText = ({ addresses4, mac }: NicIdentity): string => `${addresses4.join(", ")} (${mac})`;
+const addressesText = ({ addresses4, addresses6, mac }: NicIdentity): string =>
+  `${addresses6 === undefined ? addresses4.join(", ") : "what DHCP brings"} (${mac})`;
 
 /** Ranges as they are written in a file, not as two fields each. */
 const networkForm = (spec: NetworkSpec): object => ({
   ...spec,
   range4: spec.range4.map(({ first, last }) => (first === last ? first : `${first}-${last}`)),
-  addressing: { ...spec.addressing, routes: spec.addressing.routes.map(({ to, via }) => `${to} via ${via}`) },
+  addressing: addressingForm(spec.addressing),
 });
+
+const addressingForm = (addressing: Addressing): object =>
+  !isLearned(addressing)
+    ? { ...addressing, routes: addressing.routes.map(({ to, via }) => `${to} via ${via}`) }
+    : addressing;
 
 const groupForm = ({ ingress, egress }: GroupSpec): object => ({
   ingress: ingress.map((rule) => ruleText(rule, "from")),

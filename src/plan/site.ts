@@ -1,35 +1,18 @@
 /** From wanted objects to one store transaction and the sentences that tell it; what is not in the file stays as it is. */
-import { unspellable } from "../addressing/net-mac.ts";
 import { GuardError } from "../model/errors.ts";
-import { type Ipv4Address, parseIpv4 } from "../model/ipv4.ts";
 import { type ObjectName, parseObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { ChangeView } from "../model/operations.ts";
-import type { Guest, GuestSpec, Kind, NetworkSpec, Resource } from "../model/resources.ts";
-import { subnetOf } from "../model/transport.ts";
+import type { Guest, GuestSpec, Kind, Resource } from "../model/resources.ts";
 import type { Json, Key, Revision, Transaction, Write } from "../store/store.ts";
-import { addressOn, type Claim, type Claims, siteKeys } from "./claims.ts";
+import { addressOn, type Claims, siteKeys } from "./claims.ts";
 import type { SiteView } from "./desired.ts";
-import {
-  assignIdentities,
-  type GuestWish,
-  isTold,
-  misleads,
-  type Random,
-  releaseGuest,
-  unassignable,
-} from "./identity.ts";
+import { assertHoldings, assertSameDecider, assertSpelled, holdings, someOf } from "./holdings.ts";
+import { assignIdentities, type GuestWish, type Random, releaseGuest } from "./identity.ts";
 import { sameJson, toJson } from "./json.ts";
 import { assertAlone } from "./overlaps.ts";
-import {
-  createdSentences,
-  deletedSentences,
-  groupSentences,
-  guestSentences,
-  networkSentences,
-  prefixText,
-} from "./sentences.ts";
-import { assertReferences, type HeldNetworks, invalid, peerGroups, type WantedSite, wantedSite } from "./wanted.ts";
+import { createdSentences, deletedSentences, groupSentences, guestSentences, networkSentences } from "./sentences.ts";
+import { assertReferences, type HeldNetworks, peerGroups, type WantedSite, wantedSite } from "./wanted.ts";
 
 /** What the store holds of the site. */
 export interface HeldSite extends HeldNetworks {
@@ -76,13 +59,6 @@ function createDraft(revisions: ReadonlyMap<Key, Revision>): Draft {
   };
 }
 
-const NAMED_USERS = 8;
-
-function someOf(names: readonly string[]): string {
-  const rest = names.length - NAMED_USERS;
-  return names.slice(0, NAMED_USERS).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
-}
-
 function writeClaims(draft: Draft, claims: Claims, keyOf: (what: string) => Key): void {
   for (const [what, claim] of claims.changed()) {
     if (claim === undefined) draft.delete(keyOf(what));
@@ -100,87 +76,6 @@ function readLeanings(draft: Draft, site: WantedSite, guest: Guest): void {
     for (const { name } of site.siblings(network))
       for (const address of addresses4) draft.read(siteKeys.address(addressOn(name, address)));
   }
-}
-
-interface Holding {
-  readonly address: Ipv4Address;
-  readonly claim: Claim;
-}
-
-/** Who was given addresses in the networks that change; what an operator named besides may lie anywhere. */
-function holdings(
-  site: WantedSite,
-  networks: ReadonlySet<string>,
-  guests: ReadonlyMap<string, Guest>,
-): ReadonlyMap<string, readonly Holding[]> {
-  const found = new Map<string, Holding[]>();
-  if (networks.size === 0) return found;
-  for (const [what, claim] of site.addresses.all()) {
-    const slash = what.indexOf("/");
-    const [network, address] = [what.slice(0, slash), parseIpv4(what.slice(slash + 1))];
-    if (!networks.has(network) || address === undefined) continue;
-    if (guests.get(claim.guest)?.nics[claim.nic]?.addresses4.includes(address) === false) continue;
-    const list = found.get(network);
-    if (list === undefined) found.set(network, [{ address, claim }]);
-    else list.push({ address, claim });
-  }
-  return found;
-}
-
-const holdingText = ({ address, claim }: Holding): string => `${claim.guest} (${address})`;
-
-function networkInUse(name: ObjectName, why: string, users: readonly Holding[]): GuardError {
-  return new GuardError("IN_USE", `network '${name}' cannot be so: ${why} of ${someOf(users.map(holdingText))}`, {
-    fields: { network: name, guests: new Set(users.map(({ claim }) => claim.guest)).size },
-  });
-}
-
-/** Addresses that guests hold must still be theirs to hold, and nobody else's on the wire. */
-function assertHoldings(site: WantedSite, name: ObjectName, spec: NetworkSpec, held: readonly Holding[]): void {
-  const lost = held.filter(({ address }) => unassignable(site, name, spec, address) !== undefined);
-  if (lost.length > 0) throw networkInUse(name, `${prefixText(spec)} has no place for the addresses`, lost);
-  for (const sibling of site.siblings(name)) {
-    const shared = held.filter(({ address }) => site.addresses.holder(addressOn(sibling.name, address)) !== undefined);
-    if (shared.length > 0)
-      throw networkInUse(name, `network '${sibling.name}' on the same bridge has the addresses`, shared);
-    const gateway = site.addresses.holder(addressOn(sibling.name, spec.gateway4));
-    if (gateway !== undefined)
-      throw networkInUse(name, "its gateway is the address", [{ address: spec.gateway4, claim: gateway }]);
-  }
-  const holder = spec.gatewayMac === undefined ? undefined : site.macs.holder(spec.gatewayMac);
-  if (holder === undefined) return;
-  throw new GuardError(
-    "MAC_TAKEN",
-    `gatewayMac ${spec.gatewayMac} of network '${name}' is held by guest '${holder.guest}'`,
-    {
-      fields: { network: name, guest: holder.guest },
-    },
-  );
-}
-
-/** With `macScheme: net` MACs spell the network too: they must be able to, and those that were given must go on telling the truth. */
-function assertSpelled(
-  name: ObjectName,
-  spec: NetworkSpec,
-  held: readonly Holding[],
-  guests: ReadonlyMap<string, Guest>,
-): void {
-  const { prefix, gateway } = subnetOf(spec, spec.gateway4);
-  const why = spec.addressing.macScheme === "net" ? unspellable(prefix, gateway) : undefined;
-  const field = spec.addressing.kind === "mac" ? "kind" : "macScheme";
-  if (why !== undefined) throw invalid("network", name, `spec.addressing.${field}: ${why}`);
-  const misled = held.filter(({ address, claim: { guest, nic } }) => {
-    const found = guests.get(guest);
-    const mac = found?.spec.nics[nic]?.mac === undefined ? found?.nics[nic]?.mac : undefined;
-    return mac !== undefined && misleads(mac, spec, address);
-  });
-  if (misled.length > 0) throw networkInUse(name, "another prefix or gateway stands in the MACs", misled);
-  const untold = held.filter(({ address, claim: { guest, nic } }) => {
-    const mac = guests.get(guest)?.nics[nic]?.mac;
-    return mac !== undefined && !isTold(mac, spec, address);
-  });
-  if (untold.length > 0)
-    throw networkInUse(name, "its guests would read their MACs, and none of the network stands in those", untold);
 }
 
 /** A port is bound to its NIC's number: taking a NIC away would darken it. */
@@ -225,6 +120,7 @@ function assertNetworks(site: WantedSite, changed: readonly Resource[], guests: 
   const networks = changed.filter((resource) => resource.kind === "network");
   const held = holdings(site, new Set(networks.map(({ name }) => name)), guests);
   for (const { name, spec } of networks) {
+    assertSameDecider(name, spec, guests.values());
     assertHoldings(site, name, spec, held.get(name) ?? []);
     assertSpelled(name, spec, held.get(name) ?? [], guests);
   }

@@ -18,12 +18,14 @@ export function nicsOf({ spec, nics }: Guest): readonly SiteNic[] {
   });
 }
 
-/** The NIC's own IPv6 address: as the operator says, or the prefix with the interface identifier of the MAC, or of the link beside its IPv4 link; undefined without a prefix. */
+/** The NIC's own IPv6 address: as the operator says, the prefix with the interface identifier of the MAC, that of the link beside its IPv4 link, or what was learned; undefined without a prefix, or before that. */
 export function address6Of(
   { spec, identity }: SiteNic,
   { prefix4, prefix6, wiring }: Pick<NetworkSpec, "prefix4" | "prefix6" | "wiring">,
 ): Ipv6Address | undefined {
-  if (prefix6 === undefined || spec.address6 !== undefined) return prefix6 === undefined ? undefined : spec.address6;
+  if (prefix6 === undefined) return undefined;
+  if (identity.addresses6 !== undefined) return identity.addresses6[0];
+  if (spec.address6 !== undefined) return spec.address6;
   const [length, address] = [linkLength(wiring), identity.addresses4[0]];
   if (length === undefined) return eui64Address(prefix6, identity.mac);
   return address === undefined ? undefined : twinOf({ prefix4, prefix6 }, length, address);
@@ -34,11 +36,9 @@ export function sourcesOf(nic: SiteNic, network: NetworkSpec): readonly Source[]
   const { spec, identity } = nic;
   const { mac, addresses4 } = identity;
   const own: IpBlock[] = addresses4.map((address) => ({ kind: "address4", address }));
+  if (network.prefix6 !== undefined) own.push({ kind: "address6", address: linkLocalOf(mac) });
   const address6 = address6Of(nic, network);
-  if (address6 !== undefined) {
-    own.push({ kind: "address6", address: linkLocalOf(mac) });
-    own.push({ kind: "address6", address: address6 });
-  }
+  if (address6 !== undefined) own.push({ kind: "address6", address: address6 });
   const pairs = spec.allowedPairs.map((pair): Source => ({ what: pair.what, mac: pair.mac ?? mac, shared: true }));
   return [...[...own, ...spec.addresses].map((what): Source => ({ what, mac })), ...pairs];
 }

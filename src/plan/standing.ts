@@ -7,7 +7,7 @@ import { ipBlockText } from "../model/ip-block.ts";
 import type { InterfaceName } from "../model/names.ts";
 import { type Brouter, brouterElements } from "../ruleset/brouted-elements.ts";
 import type { PlacedElement } from "../ruleset/element-bytes.ts";
-import { type NetworkFacts, networkElements, portElements } from "../ruleset/elements.ts";
+import { type NetworkFacts, networkElements, type PortBinding, portElements } from "../ruleset/elements.ts";
 import {
   type ClassMember,
   type JudgedBridge,
@@ -100,8 +100,7 @@ function difference(table: string, before: Iterable<PlacedElement>, after: Itera
 
 /** Undefined when it takes a look at everything: other ports than those that stand, or addresses that are shared. */
 export function changesSince(table: string, standing: Standing, wish: HostWish): Since | undefined {
-  const isKnown = ({ port, binding }: PortWish): boolean =>
-    standing.ports.get(port)?.binding.ifindex === binding.ifindex;
+  const isKnown = ({ port, binding }: PortWish): boolean => isOfSameChains(standing.ports.get(port)?.binding, binding);
   if (wish.ports.length !== standing.ports.size || !wish.ports.every(isKnown)) return undefined;
   const ports = wish.ports.filter((port) => !isSame(port, standing.ports.get(port.port)));
   const before = ports.flatMap(({ port }) => standing.ports.get(port) ?? []);
@@ -114,6 +113,10 @@ export function changesSince(table: string, standing: Standing, wish: HostWish):
   ];
   return { changes, ports };
 }
+
+/** One that learns its addresses has another ingress chain. */
+const isOfSameChains = (before: PortBinding | undefined, { ifindex, learns }: PortBinding): boolean =>
+  before?.ifindex === ifindex && before.learns === learns;
 
 const elementsOf = (ports: readonly PortWish[]): readonly PlacedElement[] =>
   ports.flatMap(({ binding }) => portElements(binding));

@@ -231,6 +231,7 @@ export interface SetSpec {
    * counted: filled by rules, with counters. buckets: filled by rules, forgotten after a minute. learned: filled by rules, forgotten after a day without use.
    * beats: filled by the agent again and again, forgotten when it stops. briefly: filled by the agent, forgotten soon.
    * connections: filled by the agent, in every element a count of connections that is found only when it is exceeded.
+   * lapsing: filled by the agent, each element forgotten after a time of its own.
    * notes: what the agent wants to know again after a restart; no rule looks there.
    * askers: filled by rules, forgotten when an answer can no longer come.
    * asked: filled by rules, forgotten when a neighbour is given up that did not answer.
@@ -248,7 +249,8 @@ export interface SetSpec {
     | "connections"
     | "askers"
     | "asked"
-    | "notes";
+    | "notes"
+    | "lapsing";
 }
 
 export interface Table {

@@ -7,7 +7,7 @@ import { type MacAddress, macToBytes } from "../model/mac.ts";
 import { unreachable } from "../model/never.ts";
 import type { Rates } from "../model/rates.ts";
 import { reasonTable } from "../model/reasons.ts";
-import type { HostService, IpBlock, Role, Uncheckable } from "../model/resources.ts";
+import type { HostService, IpBlock, LanServer, Role, Uncheckable } from "../model/resources.ts";
 import type { Family, SetSpec, Table } from "./ast.ts";
 import { type Brouter, broutedNetworkElements, broutedPortElements } from "./brouted-elements.ts";
 import { concatKey, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
@@ -34,6 +34,8 @@ export interface PortBinding {
   readonly unchecked: readonly Uncheckable[];
   readonly observed: boolean;
   readonly rates: Rates;
+  /** Its addresses are another DHCP server's to give: until then it may only ask. */
+  readonly learns?: true;
   /** Of a port that is a link of its own: the host's end. Elsewhere the network's facts have the gateway. */
   readonly gateway4?: Ipv4Address;
   /** Of a routed port the ifindex of its network's uplink. */
@@ -55,6 +57,8 @@ export interface NetworkFacts {
   readonly multicast: readonly (Ipv4Address | Ipv6Address)[];
   /** Address and MAC of every guest of the network: nobody else may announce these. On a routed port all are where the host is. */
   readonly members: readonly Source[];
+  /** DHCP servers on the LAN whose answers are for the agent to judge and pass on. */
+  readonly servers?: readonly LanServer<Ipv4Address | Ipv6Address>[];
   /** The host routes for its guests, and answers for every IPv6 address but the asker's own. */
   readonly routed?: {
     readonly prefix6?: Ipv6Prefix;
@@ -258,6 +262,12 @@ function placeGroups(place: Place, mark: Uint8Array, groups: NetworkFacts["multi
   }
 }
 
+function placeServer(place: Place, mark: Uint8Array, { address, mac }: LanServer<Ipv4Address | Ipv6Address>): void {
+  const [family, bytes] = isIpv6(address) ? ([6, ipv6ToBytes(address)] as const) : ([4, ipv4ToBytes(address)] as const);
+  if (mac === undefined) place(`lease_servers${family}`, concatKey(mark, bytes));
+  else place(`lease_server_macs${family}`, concatKey(mark, bytes, macToBytes(mac)));
+}
+
 function placeSubnet(place: Place, wide: Uint8Array, { prefix4, gateway4 }: NetworkFacts): void {
   const { first, last } = prefix4Octets(prefix4);
   place("prefix4", concatKey(wide, first), { keyEnd: concatKey(wide, last) });
@@ -278,6 +288,7 @@ export function networkElements(facts: NetworkFacts): readonly PlacedElement[] {
   for (const member of facts.members) placeTrue(place, mark, member);
   placeServices(place, mark, facts.hostServices);
   placeGroups(place, mark, facts.multicast);
+  for (const server of facts.servers ?? []) placeServer(place, mark, server);
   return once(elements);
 }
 

@@ -8,6 +8,7 @@
 import type { SetSpec, Table } from "./ast.ts";
 import { broutedSets } from "./brouted.ts";
 import { fromGuest } from "./from-guest.ts";
+import { fromLearner, learnSets } from "./learn.ts";
 import { NEIGHBOURS, PORTS, RANGES } from "./parts.ts";
 import { toGuest } from "./to-guest.ts";
 
@@ -91,11 +92,11 @@ const written: readonly SetSpec[] = [
   { name: "log_to", key: ["oif"], size: PORTS, use: "buckets" },
 ];
 
-/** Where the base chains of a port jump to. */
-export const entryChains = { ingress: "from_guest", egress: "to_guest" } as const;
+/** Where the base chains of a port jump to; `learner`: the ingress chain of one whose addresses are learned. */
+export const entryChains = { ingress: "from_guest", egress: "to_guest", learner: "from_learner" } as const;
 
 export const guardTable: Table = {
   family: "netdev",
-  sets: [...identity, ...exceptions, ...networks, ...shares, ...written, ...broutedSets],
-  chains: [...fromGuest, ...toGuest],
+  sets: [...identity, ...exceptions, ...networks, ...shares, ...learnSets, ...written, ...broutedSets],
+  chains: [...fromGuest, fromLearner, ...toGuest],
 };

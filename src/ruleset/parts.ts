@@ -30,6 +30,7 @@ export const logGroups = {
   dropsToGuest: 7069,
   neighbours: 7070,
   policy: 7071,
+  leases: 7072,
 } as const;
 
 /** Packet mark of what the host's own responder puts on a port ("vfgd"). A guest's frame has it taken away before anything looks at it. */

@@ -134,6 +134,7 @@ const USE: Record<SetSpec["use"], string> = {
   // Three questions of the kernel, a second apart (mcast_solicit, retrans_time_ms).
   asked: " flags dynamic,timeout; timeout 3s;",
   briefly: " flags timeout; timeout 1m;",
+  lapsing: " flags timeout;",
   // Every element brings its own number. Not dynamic: of such a set the kernel takes out every element whose count is 0, once a second. Counts stand only in
   // the kind of table that it chooses for a set without a size.
   connections: " ct count over 1\n\t",

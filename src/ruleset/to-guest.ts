@@ -1,6 +1,7 @@
 /** What may reach a guest: the chains behind `to_guest` (contract section 3). */
 import { accept, atLeast, type Chain, drop, goTo, inSet, is, masked, oneOf, type Rule, when, within } from "./ast.ts";
 import { broutedTo, hears } from "./brouted.ts";
+import { LEASE_ANSWER4, toLearner } from "./learn.ts";
 import {
   BEHIND_HEADERS,
   BROADCAST,
@@ -31,6 +32,7 @@ const toIp4: readonly Chain[] = [
     rules: [
       when([inSet("addr4", "oif", "ip4Destination")], goTo("to_ip4_own")),
       when([inSet("addrs4", "oif", "ip4Destination")], goTo("to_ip4_own")),
+      LEASE_ANSWER4,
       refuseTo("not-for-guest"),
     ],
   },
@@ -47,7 +49,7 @@ const toIp4: readonly Chain[] = [
     name: "to_udp4",
     rules: [
       when([is("udpDestination", 67), inSet("dhcp_servers", "oif")], accept),
-      refuseTo("dhcp-server", is("udpDestination", 68)),
+      when([is("udpDestination", 68)], goTo("to_lease4")),
       refuseTo("dhcp-server", is("udpSource", 67)),
       when([atLeast("ip4Length", IPV4_HEADER + UDP_HEADER), atLeast("udpLength", UDP_HEADER)], accept),
       refuseTo("ip4-shape"),
@@ -94,7 +96,7 @@ const toIp6: readonly Chain[] = [
     name: "to_udp6",
     rules: [
       when([is("udpDestination", 547), inSet("dhcp_servers", "oif")], accept),
-      refuseTo("dhcp-server", is("udpDestination", 546)),
+      when([is("udpDestination", 546)], goTo("to_lease6")),
       refuseTo("dhcp-server", is("udpSource", 547)),
       when([atLeast("ip6Length", UDP_HEADER), atLeast("udpLength", UDP_HEADER)], accept),
       refuseTo("ip6-shape"),
@@ -168,6 +170,11 @@ const answers: readonly Chain[] = [
         is("udpDestination", 546),
         OWN_MAC,
       ),
+      // What the agent passes on of another guest's questions.
+      when([BROADCAST, is("etherType", ETHER_TYPE.ip4), inSet("dhcp_servers", "oif")], goTo("to_dhcp_server")),
+      // To everybody else it is nothing, and nobody's lie that would have to be counted.
+      when([BROADCAST, is("etherType", ETHER_TYPE.ip4), is("udpDestination", 67)], drop),
+      when([MULTICAST6, is("etherType", ETHER_TYPE.ip6), is("udpDestination", 547)], drop),
       refuseTo("dhcp-server"),
     ],
   },
@@ -202,7 +209,7 @@ const byType: Rule["verdict"] = {
 
 export const toGuest: readonly Chain[] = [
   dropTo,
-  ...[...toIp4, ...toIp6, ...toNd, ...toArp, ...answers, ...broutedTo].reverse(),
+  ...[...toIp4, ...toIp6, ...toNd, ...toArp, ...toLearner, ...answers, ...broutedTo].reverse(),
   {
     name: "to_over",
     rules: [refuseTo("rate-bytes", within("rate_to_packets", "oif")), refuseTo("rate-packets")],
@@ -217,6 +224,7 @@ export const toGuest: readonly Chain[] = [
       when([OWN_MAC], goTo("to_other")),
       when([BROADCAST, is("etherType", ETHER_TYPE.arp)], goTo("to_arp")),
       when([BROADCAST, is("etherType", ETHER_TYPE.ip4), inSet("dhcp_servers", "oif")], goTo("to_dhcp_server")),
+      when([BROADCAST, is("etherType", ETHER_TYPE.ip4), ...LEASE_ANSWER4.matches], goTo("to_lease4")),
       refuseTo("broadcast", BROADCAST),
       when([MULTICAST6, is("etherType", ETHER_TYPE.ip6)], goTo("to_ip6_multicast")),
       when([MULTICAST4, is("etherType", ETHER_TYPE.ip4)], goTo("to_ip4_multicast")),

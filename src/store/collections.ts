@@ -33,7 +33,6 @@ import {
   type Mode,
   type NetworkSpec,
   type NicClaim,
-  type NicIdentity,
   type NicSpec,
   roles,
   routedGives,
@@ -42,6 +41,7 @@ import {
 } from "../model/resources.ts";
 import { byHand, byMac, managed, nicTell } from "./addressing-shapes.ts";
 import { nicClaim } from "./claim-shape.ts";
+import { identityShape, learnedShape, relayShape, snoopShape } from "./learned-shapes.ts";
 import { either, fields, list, oneOf, optional, type Shape, shape, text, variants, whole } from "./shape.ts";
 import type { Json, Key } from "./store.ts";
 
@@ -117,7 +117,7 @@ const wiring = variants<Wiring>({
     link4: shape<Link4Length>(link4Lengths.join(" or "), (value) => link4Lengths.some((length) => length === value)),
   }),
 });
-const addressing = variants<Addressing>({ managed, static: byHand, mac: byMac });
+const addressing = variants<Addressing>({ managed, static: byHand, mac: byMac, relay: relayShape, snoop: snoopShape });
 const range = fields<PortRange>({ first: whole(1, 65_535), last: whole(1, 65_535) });
 const service = either<Service>(
   "a service",
@@ -203,7 +203,7 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
   guest: fields<Guest>({
     name: objectName,
     spec: fields<GuestSpec>({ nics: list(nicSpec), hostname: optional(anyText) }),
-    nics: list(fields<NicIdentity>({ network: objectName, mac, addresses4: list(address4) })),
+    nics: list(identityShape),
   }),
   address: claim,
   mac: claim,
@@ -226,6 +226,7 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
     state: oneOf("bound", "released", "declined"),
     expiresAt: moment,
     hostname: optional(anyText),
+    learned: optional(learnedShape),
   }),
 };
 

@@ -16,7 +16,7 @@ ownNamespace("nft");
 
 const TABLE = "vifguard_test";
 const text = (family: string): string =>
-  `table ${family} ${TABLE} {\n\tset plain { typeof meta iif; size 65536; }\n\tset pair { typeof meta iif . @nh,96,32; size 65536; }\n\tmap number { typeof meta iif : meta mark; size 65536; }\n${family === "netdev" ? "\tchain judge {\n\t}\n" : ""}}\n`;
+  `table ${family} ${TABLE} {\n\tset plain { typeof meta iif; size 65536; }\n\tset brief { typeof meta iif; size 1024; flags timeout; }\n\tset pair { typeof meta iif . @nh,96,32; size 65536; }\n\tmap number { typeof meta iif : meta mark; size 65536; }\n${family === "netdev" ? "\tchain judge {\n\t}\n" : ""}}\n`;
 const skeleton = text("netdev") + text("bridge");
 
 /** Declared as stateful policy needs them; nft 1.0.6 wants the line's end behind the count. */
@@ -90,6 +90,25 @@ describe.each([
     expect(() => nft.commit([{ op: "delete-elements", set: set("plain"), elements: [{ key: u32(2) }] }])).toThrow(
       GuardError,
     );
+    nft.close();
+  });
+
+  test("an element with a time of its own lapses; deleted and added in one transaction it has another", async () => {
+    const nft = await fresh();
+    const [brief, elements] = [set("brief"), [{ key: u32(1) }, { key: u32(2) }]];
+    const add = (lapsesAfter: number) =>
+      ({ op: "add-elements", set: brief, elements: elements.map((one) => ({ ...one, lapsesAfter })) }) as const;
+    nft.commit([add(patience(400))]);
+    expect(keys(nft, brief)).toHaveLength(2);
+    const [kept, renewed] = elements;
+    if (kept === undefined || renewed === undefined) throw new TypeError("two elements");
+    nft.commit([
+      { op: "delete-elements", set: brief, elements: [renewed] },
+      { op: "add-elements", set: brief, elements: [{ ...renewed, lapsesAfter: 3_600_000 }] },
+    ]);
+    await sleep(patience(600));
+    expect(keys(nft, brief)).toEqual([renewed.key.join(".")]);
+    expect(nft.lookup(brief, [kept.key])).toEqual([]);
     nft.close();
   });
 

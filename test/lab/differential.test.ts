@@ -42,7 +42,7 @@ ownNamespace("differ");
 const lab = planLab({ name: "differ", guests: 2, nic: "veth" });
 const [self, victim] = lab.guests;
 if (self === undefined || victim === undefined) throw new TypeError("two guests");
-const portNames = ["vif1.0", "vif2.0", "vif3.0", "vif4.0", "vif5.0"] as const;
+const portNames = ["vif1.0", "vif2.0", "vif3.0", "vif4.0", "vif5.0", "vif6.0", "vif7.0"] as const;
 ipBatch([
   "link set lo up",
   "link add br0 type bridge",
@@ -92,7 +92,7 @@ const plain: Omit<PortBinding, "ifindex"> = {
   observed: false,
   rates: endless,
 };
-/** A port of each kind: strict; with prefixes, a pair, roles and multicast; with every line off that can be; observed; brouted. */
+/** A port of each kind: strict; with prefixes, a pair, roles and multicast; with every line off that can be; observed; brouted; learning, without a lease and with one of IPv4. */
 const bindings: readonly PortBinding[] = [
   { ...plain, ifindex: index("vif1.0") },
   {
@@ -113,6 +113,8 @@ const bindings: readonly PortBinding[] = [
   { ...plain, ifindex: index("vif3.0"), unchecked: uncheckable },
   { ...plain, ifindex: index("vif4.0"), observed: true },
   { ...plain, ifindex: index("vif5.0"), network: 0x34567, brouter: { ifindex: index("br0"), mac: lab.host.mac } },
+  { ...plain, ifindex: index("vif6.0"), learns: true },
+  { ...plain, ifindex: index("vif7.0"), learns: true },
 ];
 
 const gateway6 = parseIpv6("fe80::1") ?? raise("gateway6");
@@ -124,6 +126,11 @@ const strict: NetworkFacts = {
   hostServices: [],
   multicast: [],
   members: [...plain.sources, ...ownSources(victim.mac, victim.address)],
+  servers: [
+    { address: lab.gateway.address },
+    { address: lab.neighbour.address, mac: lab.neighbour.mac },
+    { address: linkLocalOf(lab.neighbour.mac) },
+  ],
 };
 const open: NetworkFacts = {
   ...strict,
@@ -181,6 +188,7 @@ const elements = [
   ...[strict, open, brouted].flatMap(networkElements),
   ...taught,
   suppressElement(open.network),
+  { family: "netdev", set: "leased4", key: hostU32(index("vif7.0")) } as const,
 ];
 const world = elementsWorld(
   elements,
@@ -191,12 +199,12 @@ const world = elementsWorld(
     { address: linkLocalOf(lab.host.mac), netmask: "" },
   ]),
 );
-await loadOutspoken(nft, portNames);
+await loadOutspoken(nft, portNames, ["vif6.0", "vif7.0"]);
 putElements(nft, elements);
 
 type Direction = "from" | "to";
 
-const TAKERS: readonly number[] = [logGroups.dhcp, logGroups.neighbours];
+const TAKERS: readonly number[] = [logGroups.dhcp, logGroups.neighbours, logGroups.leases];
 
 function textOf(verdict: Verdict): string {
   if (verdict.kind === "taken") return `taken by group ${verdict.group}`;
@@ -213,7 +221,8 @@ function expected({ verdict, reason, groups, sentBack }: Ruling, binding: PortBi
 }
 
 function predict(direction: Direction, binding: PortBinding, frame: Uint8Array): string {
-  const entry = direction === "from" ? entryChains.ingress : entryChains.egress;
+  const ingress = binding.learns === true ? entryChains.learner : entryChains.ingress;
+  const entry = direction === "from" ? ingress : entryChains.egress;
   return expected(judge(guardTable, entry, frame, { direction, ifindex: binding.ifindex }, world), binding);
 }
 
@@ -251,6 +260,7 @@ const contexts = [
   { ...context, self: lab.neighbour, neighbour: self },
   { ...context, self: lab.gateway, neighbour: self },
   { ...context, self: victim, victim: self, neighbour: self },
+  { ...context, self: lab.neighbour, victim: self, neighbour: self },
 ];
 const words = [
   ...[self, victim, lab.gateway, lab.neighbour, lab.host].flatMap(({ mac, address }) => [
@@ -300,6 +310,21 @@ test("every lie and every truth of the lab, on every kind of port, both ways", a
       }
     }
   }
+});
+
+test("among them are frames for every line that only ports which learn have", () => {
+  const learners = bindings.filter(({ learns }) => learns === true);
+  const said = new Set(
+    seedFrames(contexts).flatMap((frame) =>
+      learners.flatMap((binding) => [predict("from", binding, frame), predict("to", binding, frame)]),
+    ),
+  );
+  const wanted = [
+    "accept",
+    "drop no-lease",
+    ...[logGroups.dhcp, logGroups.leases].map((group) => `taken by group ${group}`),
+  ];
+  expect([...said]).toEqual(expect.arrayContaining(wanted));
 });
 
 test(`${FRAMES} frames that nobody thought of (VIFGUARD_SEED=${SEED})`, { timeout: patience(300_000) }, async () => {

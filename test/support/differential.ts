@@ -14,6 +14,7 @@ const VERDICTS = 7099;
 const taken = new Map<number, number>([
   [logGroups.dhcp, 0x2000],
   [logGroups.neighbours, 0x2001],
+  [logGroups.leases, 0x2002],
 ]);
 
 export type Verdict =
@@ -58,12 +59,12 @@ const outspokenChain = (chain: Chain): Chain => ({ ...chain, rules: chain.rules.
 const outspokenTable: Table = { ...guardTable, chains: guardTable.chains.map(outspokenChain) };
 
 /** The rules, and for each port the two hooks: the guard, and behind it one that logs what the guard let by. */
-export async function loadOutspoken(nft: Nft, ports: readonly string[]): Promise<void> {
+export async function loadOutspoken(nft: Nft, ports: readonly string[], learners: readonly string[]): Promise<void> {
   const { body } = renderTables([outspokenTable], TABLE);
   const hooks = ports.flatMap((port) =>
     (["ingress", "egress"] as const).map(
       (hook) =>
-        `\tchain ${hook}-${port} {\n\t\ttype filter hook ${hook} device "${port}" priority 0; policy drop;\n\t\tjump ${entryChains[hook]}\n\t}\n` +
+        `\tchain ${hook}-${port} {\n\t\ttype filter hook ${hook} device "${port}" priority 0; policy drop;\n\t\tjump ${learners.includes(port) && hook === "ingress" ? entryChains.learner : entryChains[hook]}\n\t}\n` +
         `\tchain ${hook}-${port}-passed {\n\t\ttype filter hook ${hook} device "${port}" priority 1; policy drop;\n\t\tlog group ${VERDICTS} queue-threshold 1\n\t}\n`,
     ),
   );

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { type Agent, startAgent } from "../../src/agent/agent.ts";
 import type { AgentParts } from "../../src/agent/core.ts";
 import { loadSite } from "../../src/config/load.ts";
+import { openDatagrams } from "../../src/kernel/datagrams-socket.ts";
 import { openFrames } from "../../src/kernel/frames-netlink.ts";
 import { openLinks } from "../../src/kernel/links-netlink.ts";
 import { inNamespace } from "../../src/kernel/netns.ts";
@@ -100,6 +101,8 @@ async function startOn(lab: Lab, box: HostBox, store: Store): Promise<FleetAgent
   const { close, ...kernel } = kernelIn(namespace);
   const agent = await startAgent({
     ...kernel,
+    // Nothing is relayed here, so none is ever opened.
+    datagrams: openDatagrams(),
     store,
     clock,
     log: silent,

@@ -1,6 +1,7 @@
 /** The agent on a memory kernel: what every test of it starts with. */
 import { type Agent, startAgent } from "../../src/agent/agent.ts";
 import type { AgentParts } from "../../src/agent/core.ts";
+import { memoryDatagrams } from "../../src/kernel/datagrams-memory.ts";
 import { memoryFrames } from "../../src/kernel/frames-memory.ts";
 import { memoryRoutes } from "../../src/kernel/routes-memory.ts";
 import { memorySysctls } from "../../src/kernel/sysctls.ts";
@@ -29,10 +30,11 @@ export const EPOCH = "boot/1";
 /** @param own what the test looks at, or stands in the way of */
 export function startMemoryAgent(
   own: Pick<AgentParts, "nft" | "links" | "store"> &
-    Partial<Pick<AgentParts, "routing" | "frames" | "host" | "movePatience" | "storeHealth">>,
+    Partial<Pick<AgentParts, "routing" | "datagrams" | "frames" | "clock" | "host" | "movePatience" | "storeHealth">>,
 ): Promise<Agent> {
   return startAgent({
     frames: memoryFrames(),
+    datagrams: memoryDatagrams([]),
     routing: { routes: memoryRoutes(), sysctls: memorySysctls() },
     clock,
     log: silent,

@@ -132,6 +132,7 @@ const status: StatusView = {
   portPrefixes: ["vif"],
   ports: [port],
   unbound: ["vif9.0"],
+  learning: { questions: 0, answers: 0, bound: 0, ended: 0, lost: 0, silent: {}, refused: {} },
   settings: [
     {
       device: "eth0",

@@ -1,4 +1,4 @@
-/** What the DHCP responder has promised. */
+/** What the DHCP responder has promised, and what other servers have given. */
 import type { LeaseView } from "../../model/operations.ts";
 import { clientFor } from "../agent-client.ts";
 import type { Command } from "../command.ts";
@@ -13,6 +13,7 @@ const columns: readonly Column<LeaseView>[] = [
   { title: "STATE", text: (row) => row.state },
   { title: "ENDS", text: (row) => (row.state === "bound" ? `in ${span(row.expiresAt - Date.now())}` : "-") },
   { title: "HOSTNAME", text: (row) => row.hostname ?? "-" },
+  { title: "FROM", text: ({ learned }) => (learned === undefined ? "vifguard" : `${learned.server} (${learned.by})`) },
 ];
 
 export const leaseListCommand: Command = {
@@ -32,7 +33,7 @@ export const leaseListCommand: Command = {
 
 export const leaseReleaseCommand: Command = {
   name: "lease release",
-  summary: "end a lease; the address stays the guest's",
+  summary: "end a lease; the address stays the guest's, unless another DHCP server gave it: then it is taken away",
   arguments: [
     { name: "NETWORK", text: "the network", required: true },
     { name: "ADDRESS", text: "the address", required: true },

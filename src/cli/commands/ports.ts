@@ -14,6 +14,11 @@ const guardOf = ({ mode, unchecked }: PortView): string =>
     .filter(Boolean)
     .join(", ") || "whole";
 
+function addressText({ addresses4, addresses6, learns }: PortView, between: string): string {
+  const known = [...addresses4, ...addresses6].join(between);
+  return known === "" && learns !== undefined ? `none yet (${learns})` : known;
+}
+
 const portColumns: readonly Column<PortView>[] = [
   { title: "PORT", text: (row) => row.port },
   { title: "STATE", text: (row) => row.state },
@@ -21,7 +26,7 @@ const portColumns: readonly Column<PortView>[] = [
   { title: "NIC", text: (row) => String(row.nic) },
   { title: "NETWORK", text: (row) => row.network },
   { title: "MAC", text: (row) => row.mac },
-  { title: "ADDRESS", text: (row) => [...row.addresses4, ...row.addresses6].join(",") },
+  { title: "ADDRESS", text: (row) => addressText(row, ",") },
   { title: "GUARD", text: guardOf },
   { title: "SINCE", text: (row) => span(Date.now() - row.since) },
   { title: "WHY", text: (row) => row.why ?? "" },
@@ -77,7 +82,7 @@ export const attachCommand: Command = {
       format,
       port,
       () =>
-        `${clean(port.port)}: ${clean(port.guest)} NIC ${port.nic}, ${port.mac}, ${[...port.addresses4, ...port.addresses6].join(", ")} on ${clean(port.network)}\n`,
+        `${clean(port.port)}: ${clean(port.guest)} NIC ${port.nic}, ${port.mac}, ${addressText(port, ", ")} on ${clean(port.network)}\n`,
     );
     return 0;
   },
