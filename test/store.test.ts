@@ -202,7 +202,10 @@ describe("records", () => {
       (n) => (n["range4"] = [n["range4"], { first: "10.0.0.9" }].flat() as Json),
     ],
     ["gatewayMac is not a MAC address", (n) => (n["gatewayMac"] = "FE:00:0A:00:00:05")],
-    ["wiring.kind is not bridged or routed or brouted or transport", (n) => (n["wiring"] = { kind: "teleported" })],
+    [
+      "wiring.kind is not bridged or routed or nat or brouted or transport",
+      (n) => (n["wiring"] = { kind: "teleported" }),
+    ],
     [
       "wiring.uplink is not an interface name",
       (n) => (n["wiring"] = { kind: "routed", uplink: "e/0", gives: "address" }),

@@ -53,6 +53,14 @@ function residue(frame: Uint8Array): number {
 }
 
 describe("whose address it is", () => {
+  test("a router is told as one, or it would be taken for one no more (RFC 4861 section 7.2.5)", () => {
+    const flagsFor = (gateway: Ipv6Address): number | undefined => {
+      const said = answer(icmp6(ASKER6, solicitation(OWNED6)), { ...router, gateway });
+      return said.ok && residue(said.value) === 0 ? said.value[58] : undefined;
+    };
+    expect([flagsFor(OWNED6), flagsFor(ip6("fe80::1"))]).toEqual([0xe0, 0x60]);
+  });
+
   test("ARP is answered from the owner's MAC", () => {
     const said = answer(arp(1, [10, 0, 0, 2]));
     expect(said).toEqual({

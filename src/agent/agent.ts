@@ -5,6 +5,7 @@
 import { randomFillSync } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Link, LinkEvent } from "../kernel/links.ts";
+import { canTranslate } from "../model/capabilities.ts";
 import { GuardError, isConflict } from "../model/errors.ts";
 import type { ConditionCode } from "../model/health.ts";
 import type { DropEvent, Operations } from "../model/operations.ts";
@@ -63,7 +64,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     nft,
     links,
     parts.routing,
-    buildSkeleton(parts.portPrefixes, familiesOf(parts.kernel.policy)),
+    buildSkeleton(parts.portPrefixes, familiesOf(parts.kernel.policy), canTranslate(parts.kernel)),
   );
   const conditions = createConditions(clock, (code, view) => {
     if (view === undefined) log.info({ condition: code }, "condition over");

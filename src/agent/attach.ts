@@ -7,8 +7,10 @@ import type { AttachRequest, PortView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import { portWish } from "../plan/desired.ts";
 import { waitingWish } from "../plan/host.ts";
+import { sharedAddresses, sharedWith } from "../plan/nat.ts";
 import { nextFence, taken } from "../plan/nic-claims.ts";
 import { address6Of } from "../plan/sources.ts";
+import type { Translation } from "../ruleset/nat-elements.ts";
 import { type Core, claimChange, claimOf, close, forget, hostView, setPort } from "./core.ts";
 import { holdIn, open, placeText, whereaboutsOf } from "./moves.ts";
 import { type Placing, placing, staleHolders } from "./placing.ts";
@@ -66,6 +68,7 @@ function isBegun(core: Core, { attachment, state, wish }: PortState): boolean {
 
 async function place(core: Core, { attachment, waits, transaction }: Placing): Promise<PortState> {
   const wish = portWish(core.mirror, core.facts(), attachment, hostView(core));
+  assertSharedHere(core, attachment, wish.binding.nat);
   if (!waits) {
     await core.write(transaction);
     setPort(core, { attachment, state: "pending", wish });
@@ -154,6 +157,21 @@ function guardedName(core: Core, text: string): InterfaceName {
   const rule =
     port === undefined ? "is not an interface name" : `does not begin with ${core.parts.portPrefixes.join(", ")}`;
   throw new GuardError("PORT_NAME", `${JSON.stringify(text)} ${rule}`, { fields: { port: text } });
+}
+
+/** Two hosts that answer for one address take each other's packets. @throws ADDRESS_TAKEN */
+function assertSharedHere({ mirror }: Core, { guest, nic }: Attachment, nat: Translation | undefined): void {
+  if (nat === undefined || sharedAddresses(nat).length === 0) return;
+  for (const [key, other] of mirror.elsewhere) {
+    const address = other.guest === guest && other.nic === nic ? undefined : sharedWith(mirror, nat, other);
+    if (address === undefined) continue;
+    const [, host = ""] = key.split("/");
+    throw new GuardError(
+      "ADDRESS_TAKEN",
+      `public address ${address} is answered for by host '${host}', where guest '${other.guest}' shares it: attach both on one host`,
+      { fields: { address, host, guest: other.guest } },
+    );
+  }
 }
 
 const sameNic = (attachment: Attachment, request: Pick<AttachRequest, "guest" | "nic">): boolean =>

@@ -109,9 +109,11 @@ export interface Core {
   random(count: number): Uint8Array;
 }
 
-export const hostView = ({ parts, enforcer }: Core): HostView => ({
+export const hostView = ({ parts, enforcer }: Pick<Core, "parts" | "enforcer">): HostView => ({
   links: parts.links,
   families: enforcer.families,
+  nat: enforcer.nat,
+  isOwnAddress: parts.links.isOwnAddress,
   lan: (ifindex) =>
     parts.routing.routes.lan(ifindex).flatMap(({ address, length }) => {
       const first = address.length === 4 ? ipv4FromBytes(address) : ipv6FromBytes(address);

@@ -46,6 +46,8 @@ const portSets = [
   { family: "inet", set: "astray_from", direction: "from-guest", reason: "astray" } as const,
   { family: "inet", set: "asked_from", direction: "from-guest", reason: "rate-arp" } as const,
   { family: "inet", set: "astray_to", direction: "to-guest", reason: "astray" } as const,
+  { family: "inet", set: "untranslated_from", direction: "from-guest", reason: "untranslated" } as const,
+  { family: "inet", set: "untranslated_to", direction: "to-guest", reason: "untranslated" } as const,
   { family: "bridge", set: "unrouted_from", direction: "from-guest", reason: "astray" } as const,
   { family: "bridge", set: "unjudged_from", direction: "from-guest", reason: "conn-state" } as const,
   { family: "bridge", set: "unjudged_to", direction: "to-guest", reason: "conn-state" } as const,

@@ -79,6 +79,7 @@ export interface Enforcer {
   readonly table: string;
   /** Where the service policy is judged. */
   readonly families: Skeleton["families"];
+  readonly nat: boolean;
 }
 
 const families = ["netdev", "bridge", "inet", "arp"] as const;
@@ -376,6 +377,7 @@ export function createEnforcer(nft: Nft, links: Links, routing: Routing, skeleto
     router,
     table,
     families: skeleton.families,
+    nat: skeleton.nat,
   };
 }
 

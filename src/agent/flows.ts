@@ -7,6 +7,7 @@ import type { Conntrack, Flow } from "../kernel/conntrack.ts";
 import { blockHolds } from "../model/ip-block.ts";
 import type { IpBlock } from "../model/resources.ts";
 import type { HostWish } from "../plan/host.ts";
+import { misledBy } from "../plan/nat.ts";
 import { leftBy, revokedBy } from "../plan/policy-flows.ts";
 
 export interface FlowSweeper {
@@ -42,11 +43,15 @@ export function createFlowSweeper(conntrack: Conntrack | undefined, failed: (err
   function sweepGone(): void {
     const blocks = gone;
     gone = [];
-    sweep(({ from, to }) => blocks.some((block) => blockHolds(block, from) || blockHolds(block, to)));
+    const isGone = (address: Flow["from"]): boolean => blocks.some((block) => blockHolds(block, address));
+    sweep(({ from, to, reply }) => isGone(from) || isGone(to) || (reply !== undefined && isGone(reply.from)));
   }
 
   return {
-    revoked: (wish) => sweep(revokedBy(wish)),
+    revoked: (wish) => {
+      const [isRevoked, isMisled] = [revokedBy(wish), misledBy(wish)];
+      return sweep((flow) => isRevoked(flow) || isMisled(flow));
+    },
     opened: (sources, wish) => {
       if (sources.length > 0) sweep(leftBy(sources, wish));
     },

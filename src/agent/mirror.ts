@@ -1,5 +1,6 @@
 /** What the store holds, as this host needs it: kept current by a watch, never written here. */
 import { GuardError } from "../model/errors.ts";
+import type { Ipv4Address } from "../model/ipv4.ts";
 import { type MacAddress, parseMac } from "../model/mac.ts";
 import {
   type HostId,
@@ -9,7 +10,7 @@ import {
   parseObjectName,
 } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
-import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim } from "../model/resources.ts";
+import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim, PublicHolder } from "../model/resources.ts";
 import type { SiteView } from "../plan/desired.ts";
 import type { HeldSite } from "../plan/site.ts";
 import { type ClaimRecord, decodeRecord, type StoreRecord } from "../store/collections.ts";
@@ -25,6 +26,8 @@ export interface Mirror {
   readonly attachments: ReadonlyMap<InterfaceName, Attachment>;
   /** By `guest/nic`, of every host. */
   readonly claims: ReadonlyMap<string, NicClaim>;
+  /** Of other hosts, by key. */
+  readonly elsewhere: ReadonlyMap<Key, Attachment>;
   /** By `network/address`. */
   readonly leases: ReadonlyMap<string, DhcpLease>;
   readonly revision: Revision;
@@ -60,6 +63,7 @@ interface Maps {
   readonly guests: Map<ObjectName, Guest>;
   readonly addresses: Map<string, ClaimRecord>;
   readonly macs: Map<MacAddress, ClaimRecord>;
+  readonly publics: Map<Ipv4Address, readonly PublicHolder[]>;
   readonly attachments: Map<InterfaceName, Attachment>;
   /** Attachments of other hosts: their guests cannot be deleted either. */
   readonly elsewhere: Map<Key, Attachment>;
@@ -78,6 +82,7 @@ function emptyMaps(): Maps {
     guests: new Map(),
     addresses: new Map(),
     macs: new Map(),
+    publics: new Map(),
     attachments: new Map(),
     elsewhere: new Map(),
     claims: new Map(),
@@ -103,6 +108,9 @@ function put(maps: Maps, host: HostId, key: Key, record: StoreRecord): boolean {
       return true;
     case "address":
       maps.addresses.set(record.what, record.value);
+      return false;
+    case "public":
+      maps.publics.set(record.what, record.value.holders);
       return false;
     case "mac": {
       const mac = parseMac(record.what);
@@ -133,6 +141,7 @@ function drop(maps: Maps, key: Key): boolean {
     guest: maps.guests,
     address: maps.addresses,
     mac: maps.macs,
+    public: maps.publics,
     claim: maps.claims,
     lease: maps.leases,
   };
@@ -257,6 +266,7 @@ export async function startMirror(
     groups: maps.groups,
     guests: maps.learned.guests,
     attachments: maps.attachments,
+    elsewhere: maps.elsewhere,
     claims: maps.claims,
     leases: maps.leases,
     get revision() {
@@ -281,6 +291,7 @@ export async function startMirror(
       guests: maps.guests,
       addresses: maps.addresses,
       macs: maps.macs,
+      publics: maps.publics,
       revisions: maps.revisions,
       attached: new Set([...maps.attachments.values(), ...maps.elsewhere.values()].map(({ guest }) => guest)),
     }),

@@ -9,13 +9,13 @@ import { type Ipv4Address, parsePrefix4 } from "../model/ipv4.ts";
 import { macToBytes } from "../model/mac.ts";
 import type { Guest, ManagedAddressing, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
 import { subnetOf } from "../model/transport.ts";
-import { PORT_GATEWAY4 } from "../model/wiring.ts";
+import { isRouted, PORT_GATEWAY4 } from "../model/wiring.ts";
 import { address6Of } from "../plan/sources.ts";
 
 /** What the guest takes its link for. Renewals go to the server's address by unicast; the guard takes every DHCP request on the port itself, so it need not be ours on the LAN. */
 function linkOf(network: NetworkSpec, address: Ipv4Address): Pick<PortOffer, "prefix" | "gateway" | "serverId"> {
   const { wiring } = network;
-  const alone = wiring.kind === "routed" && wiring.gives === "address" ? parsePrefix4(`${address}/32`) : undefined;
+  const alone = isRouted(wiring) && wiring.gives === "address" ? parsePrefix4(`${address}/32`) : undefined;
   const { prefix, gateway } = subnetOf(network, address);
   if (alone === undefined) return { prefix, gateway, serverId: gateway };
   return { prefix: alone, gateway: PORT_GATEWAY4, serverId: PORT_GATEWAY4 };

@@ -103,16 +103,26 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
     for (const item of [...items].reverse()) quietly(() => routes.remove(item));
   }
 
+  /** Asked at every detach: no text is made for it. */
+  function isWantedElsewhere({ shared = [] }: RoutedWish, item: RouteItem): boolean {
+    return (
+      shared.includes(item) && [...wanted.values()].some((other) => other.shared?.some((one) => isSame(one, item)))
+    );
+  }
+
   function release(ifindex: number, wish?: PortWish): void {
-    withdraw((wanted.get(ifindex) ?? wish?.routed)?.items ?? []);
+    const own = wanted.get(ifindex) ?? wish?.routed;
     wanted.delete(ifindex);
+    withdraw(own?.items.filter((item) => !isWantedElsewhere(own, item)) ?? []);
     putBackAll((other) => other === ifindex);
   }
 
   function isWithdrawn({ routed }: PortWish): boolean {
     if (routed === undefined) return true;
     const held = new Set(routes.held().map(routeText));
-    return !routed.items.some((item) => (item.kind === "proxy" || item.kind === "route") && held.has(routeText(item)));
+    const isAnswering = ({ kind }: RouteItem): boolean => kind === "proxy" || kind === "route";
+    const own = routed.items.filter((item) => isAnswering(item) && !isWantedElsewhere(routed, item));
+    return !own.some((item) => held.has(routeText(item)));
   }
 
   function missingOf(wish: PortWish, held: ReadonlySet<string>): readonly RouteItem[] {
@@ -193,6 +203,9 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
   const isInUse = (): boolean => wanted.size > 0 || notes.list().length > 0;
   return { prepare, connect, reconcile, release, isWithdrawn, isDisturbed, isProxyMissing, settings, isInUse };
 }
+
+const isSame = (a: RouteItem, b: RouteItem): boolean =>
+  a.kind === b.kind && a.ifindex === b.ifindex && a.address.every((octet, n) => octet === b.address[n]);
 
 function attempt(action: () => void): GuardError | undefined {
   try {

@@ -14,6 +14,7 @@ import { openRoutes } from "../kernel/routes-netlink.ts";
 import { openSysctls } from "../kernel/sysctls.ts";
 import {
   type Capability,
+  canTranslate,
   capabilities,
   capabilityViews,
   parseCapability,
@@ -111,7 +112,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
       nft,
       links,
       routing,
-      buildSkeleton(portPrefixes, familiesOf(kernel.policy)),
+      buildSkeleton(portPrefixes, familiesOf(kernel.policy), canTranslate(kernel)),
     ).ensureSkeleton();
     log.info({ loaded, portPrefixes }, "unbound ports are shut");
     routing.routes.close();

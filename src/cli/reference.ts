@@ -71,6 +71,7 @@ function kernelPage(): string {
     must: "always",
     readBack: "always; where it cannot be tried, every attach reads it back",
     policy: "by groups that need connection state",
+    nat: "by networks of wiring nat",
     may: "no",
   };
   const rows = capabilities.map((name) => {

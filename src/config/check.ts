@@ -11,6 +11,7 @@ import { linkLength, notRightHand4, notRightHand6 } from "../model/transport.ts"
 import { wireOf } from "../model/wiring.ts";
 import { nicTellFaults } from "./dhcp-rules.ts";
 import { type Fault, type FieldPath, type Locate, placeText, siteInvalid } from "./faults.ts";
+import { natNicFaults } from "./nat.ts";
 import { notAHost, objectFaults, rangesMeet, rangeText } from "./rules.ts";
 import { poolOf, sharedPoolFaults } from "./transport.ts";
 
@@ -243,6 +244,7 @@ function* nicFaults(bench: Bench, nic: NicSpec, use: Use): Iterable<Found> {
   yield* macFaults(bench, nic, network, use);
   if (network !== undefined && network.wiring.kind !== "bridged")
     yield* routedNicFaults(nic, network.wiring.kind, field);
+  if (network !== undefined) yield* natNicFaults(nic, network, field);
   yield* memberFaults(bench, nic.groups, [...field, "groups"]);
   yield* nicTellFaults(nic.tell, network, [...field, "tell"]);
 }

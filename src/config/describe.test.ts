@@ -16,7 +16,7 @@ test.each([
   ["network.spec.prefix4", "IPv4 prefix", "required"],
   ["network.spec.range4", "list of IPv4 range", "[]"],
   ["network.spec.gatewayMac", "MAC address", "none"],
-  ["network.spec.wiring.kind", "bridged | routed | brouted | transport", "required"],
+  ["network.spec.wiring.kind", "bridged | routed | brouted | transport | nat", "required"],
   ["network.spec.addressing", "fields", '{"kind":"managed"}'],
   ["network.spec.addressing.leaseSeconds", "number 10-31536000", "none"],
   ["network.spec.addressing.macScheme", "ip | net | random", "none"],
@@ -54,6 +54,8 @@ test("a place in a document has its line in the table", () => {
     "mode",
     "rates",
     "connections",
+    "public4",
+    "services",
     "groups",
     "tell",
   ]);

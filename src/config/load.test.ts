@@ -599,15 +599,22 @@ describe("what the design names and this version does not do is refused in words
     ["bridged, uplink: eth0", "bridge: is missing (interface name)"],
     ["routed", "uplink: is missing (interface name): there the host answers for its guests"],
     ["routed, uplink: eth0, bridge: br0", "bridge: goes with bridged; leave it out"],
-    ["bridged, bridge: br0, gives: prefix", "gives: goes with routed; leave it out"],
+    ["bridged, bridge: br0, gives: prefix", "gives: goes with routed and nat; leave it out"],
+    ["bridged, bridge: br0, masquerade: true", "masquerade: goes with nat; leave it out"],
+    ["routed, uplink: eth0, masquerade: true", "masquerade: goes with nat; leave it out"],
+    ["nat", "uplink: is missing (interface name): there the host answers for public addresses"],
+    ["nat, uplink: eth0, masquerade: 10.0.0.7", "masquerade: 10.0.0.7 is inside the network's own prefix4"],
+    ["nat, uplink: eth0, link4: 31", "link4: goes with transport; leave it out"],
     ["brouted", "bridge: is missing (interface name)"],
     ["brouted, bridge: br0, uplink: eth0", "uplink: is the bridge itself; leave it out"],
-    ["brouted, bridge: br0, gives: prefix", "gives: goes with routed; leave it out"],
+    ["brouted, bridge: br0, gives: prefix", "gives: goes with routed and nat; leave it out"],
+    ["brouted, bridge: br0, masquerade: true", "masquerade: goes with nat; leave it out"],
     ["bridged, bridge: br0, link4: 30", "link4: goes with transport; leave it out"],
     ["routed, uplink: eth0, link4: 31", "link4: goes with transport; leave it out"],
     ["transport", "uplink: is missing (interface name): by it the host routes for its guests"],
     ["transport, uplink: eth0, bridge: br0", "bridge: goes with bridged; leave it out"],
-    ["transport, uplink: eth0, gives: prefix", "gives: goes with routed; leave it out"],
+    ["transport, uplink: eth0, gives: prefix", "gives: goes with routed and nat; leave it out"],
+    ["transport, uplink: eth0, masquerade: true", "masquerade: goes with nat; leave it out"],
     ["transport, uplink: eth0, link4: 29", "link4: 29 is not 30 or 31"],
   ])("wiring %s: what each kind needs, and what goes with another", (wiring, says) => {
     expect(messageOf(network(lan.replace("bridged, bridge: br0", wiring)))).toContain(
@@ -637,12 +644,6 @@ describe("what the design names and this version does not do is refused in words
       uplink: "eth0",
       gives: "address",
     });
-  });
-  test.each(["nat"])("wiring %s", (kind) => {
-    const text = network(lan.replace("bridged, bridge: br0", `${kind}, gateway: 169.254.0.1`));
-    expect(messageOf(text)).toBe(
-      `site.yaml:6:19: network lan0: spec.wiring.kind: '${kind}' is not in this version; there is: bridged, routed, brouted, transport`,
-    );
   });
   test("range6", () => {
     expect(messageOf(network(`${lan}\nrange6: [2001:db8::1-2001:db8::2]`))).toBe(

@@ -19,11 +19,12 @@ import { unreachable } from "../model/never.ts";
 import type { GroupRule, GroupSpec } from "../model/policy.ts";
 import type { GuestSpec, IpBlock, NetworkSpec, NicSpec, Resource, Told } from "../model/resources.ts";
 import { linkLength } from "../model/transport.ts";
-import { BROUTED_GATEWAY6, HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
+import { BROUTED_GATEWAY6, HOST_PORT_MAC, isRouted, PORT_GATEWAY6 } from "../model/wiring.ts";
 import { responderFaults } from "./dhcp-rules.ts";
 import { type FieldPath, fieldText } from "./faults.ts";
 import type { FieldFault } from "./issues.ts";
 import { learnedFaults } from "./learned.ts";
+import { natFaults, publicFaults } from "./nat.ts";
 import { transportFaults } from "./transport.ts";
 
 /** Prefixes no guest network can have, RFC 6890. */
@@ -90,7 +91,7 @@ function* routedFaults({ gatewayMac, gateway6, multicast, addressing, wiring }: 
   const own = `the gateway on a ${wiring.kind} port is the host itself, ${HOST_PORT_MAC}, ${router}; leave it out`;
   if (gatewayMac !== undefined) yield { field: ["spec", "gatewayMac"], says: own };
   if (gateway6 !== undefined) yield { field: ["spec", "gateway6"], says: own };
-  if (macSchemeOf(addressing) === "net" && wiring.kind === "routed" && wiring.gives === "address")
+  if (macSchemeOf(addressing) === "net" && isRouted(wiring) && wiring.gives === "address")
     yield {
       field: ["spec", "addressing", addressing.kind === "mac" ? "kind" : "macScheme"],
       says: "a MAC spells prefix and gateway of the network, and its guests are given their address alone; 'gives: prefix' goes with it",
@@ -107,6 +108,9 @@ function* routedFaults({ gatewayMac, gateway6, multicast, addressing, wiring }: 
 function* wiringFaults(spec: NetworkSpec): Iterable<FieldFault> {
   const { wiring } = spec;
   switch (wiring.kind) {
+    case "nat":
+      yield* natFaults(spec);
+      return yield* routedFaults(spec);
     case "routed":
     case "brouted":
       return yield* routedFaults(spec);
@@ -258,6 +262,7 @@ function* guestFaults({ nics }: GuestSpec): Iterable<FieldFault> {
     if (why !== undefined) yield { field: ["spec", "nics", n, "mac"], says: why };
     yield* twiceFaults(nic.groups, ["spec", "nics", n, "groups"]);
   }
+  yield* publicFaults({ nics });
 }
 
 export function objectFaults(resource: Resource): Iterable<FieldFault> {

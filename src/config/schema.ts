@@ -7,6 +7,7 @@ import { nicTell, responderFields } from "./dhcp-told.ts";
 import { parsed, parsedNumber, typeNames } from "./fields.ts";
 import { hasNeedlessGateway, lacksGateway, NEEDLESS_GATEWAY, withGateway } from "./gateway.ts";
 import { learnedFields } from "./learned.ts";
+import { masquerade, publicFields } from "./nat.ts";
 import { groupSpec } from "./policy.ts";
 import {
   address4,
@@ -36,9 +37,9 @@ export const limits = {
 const wiring = z
   .strictObject({
     kind: z
-      .enum(["bridged", "routed", "brouted", "transport"])
+      .enum(["bridged", "routed", "brouted", "transport", "nat"])
       .describe(
-        "How a port reaches the network. `bridged`: the port joins the bridge. `routed`: the port joins no bridge, and the host routes. `brouted`: the port joins the bridge, the host routes what the guest sends, and what is sent to it is bridged. `transport`: as `routed`, and each port is a subnet of its own.",
+        "How a port reaches the network. `bridged`: the port joins the bridge. `routed`: the port joins no bridge, and the host routes. `brouted`: the port joins the bridge, the host routes what the guest sends, and what is sent to it is bridged. `transport`: as `routed`, and each port is a subnet of its own. `nat`: as `routed`, with private IPv4 addresses, which the host translates.",
       ),
     bridge: parsed(
       interfaceName,
@@ -46,14 +47,15 @@ const wiring = z
     ).exactOptional(),
     uplink: parsed(
       interfaceName,
-      "The host's interface towards the LAN. Routed and transport networks need it: by it their packets come and go. Of a bridged network a port of the bridge, and only told.",
+      "The host's interface towards the LAN. Networks of every wiring but bridged need it: by it their packets come and go. Of a bridged network a port of the bridge, and only told.",
     ).exactOptional(),
     gives: z
       .enum(routedGives)
       .exactOptional()
       .describe(
-        "What guests of a routed network are given. `address` (when left out): their address alone and 169.254.0.1 as gateway, on the port itself. `prefix`: the network's prefix and its gateway4; the host answers every ARP on the port.",
+        "What guests of a network of kind `routed` or `nat` are given. `address` (when left out): their address alone and 169.254.0.1 as gateway, on the port itself. `prefix`: the network's prefix and its gateway4; the host answers every ARP on the port.",
       ),
+    masquerade: masquerade.exactOptional(),
     link4: z
       .literal(link4Lengths)
       .exactOptional()
@@ -288,6 +290,7 @@ const nic = z.strictObject({
   mode: mode.exactOptional().describe("Overrides the network's mode for this NIC."),
   rates,
   connections: connections.exactOptional().describe("Overrides the network's number of connections for this NIC."),
+  ...publicFields,
   groups: groups.describe(
     "Security groups of the NIC; their rules add up. Without any those of the network. A NIC of no group is reached by nobody and reaches everybody.",
   ),
@@ -325,9 +328,7 @@ export const laterFields: Readonly<Record<string, string>> = {
   "network.spec.range6": "a range of IPv6 addresses",
   "network.spec.wiring.vlan": "a VLAN of the bridge",
 };
-export const laterValues: Readonly<Record<string, readonly string[]>> = {
-  "network.spec.wiring.kind": ["nat"],
-};
+export const laterValues: Readonly<Record<string, readonly string[]>> = {};
 
 /** Right words in the wrong place. */
 export const misplacedFields: Readonly<Record<string, string>> = {

@@ -7,7 +7,7 @@ import { type InterfaceName, parseInterfaceName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { Guest, NetworkSpec } from "../model/resources.ts";
 import { LINK6_LENGTH, linkLength, subnetOf } from "../model/transport.ts";
-import { BROUTED_GATEWAY6, PORT_GATEWAY6 } from "../model/wiring.ts";
+import { BROUTED_GATEWAY6, isRouted, PORT_GATEWAY6 } from "../model/wiring.ts";
 import { address6Of, nicsOf, type SiteNic } from "../plan/sources.ts";
 import { type ExportedSite, notExportable, plainWord } from "./site.ts";
 
@@ -92,7 +92,7 @@ function kernelWord(site: ExportedSite, guest: Guest, { name, nic }: BootNic): r
 
 /** The kernel takes only a gateway inside the prefix (ic_setup_routes). */
 const isAlone = (network: NetworkSpec | undefined): boolean =>
-  network?.wiring.kind === "routed" && network.wiring.gives === "address";
+  network !== undefined && isRouted(network.wiring) && network.wiring.gives === "address";
 
 /** @throws NOT_FOUND, USAGE, NOT_EXPORTABLE */
 export function cmdlineWords(site: ExportedSite, wish: CmdlineWish): readonly string[] {

@@ -80,7 +80,7 @@ ct zone . ct original ip6 saddr @members6 accept
 }`,
 ] as const;
 
-/** What groups that need connection state want. nft 1.0.6 wants the line's end behind the count. */
+/** What groups that need connection state want, and networks whose addresses are translated. nft 1.0.6 wants the line's end behind the count. */
 const policyTrials = {
   "bridge-conntrack": table("bridge", ...conntrackRules),
   "inet-conntrack": table("inet", ...conntrackRules),
@@ -88,6 +88,13 @@ const policyTrials = {
     "inet",
     "set tracked { typeof ct zone . ct original ip saddr; ct count over 8\nelements = { 1 . 192.0.2.1 ct count over 4 }\n}",
     rule("track", "ct state new ct zone . ct original ip saddr @tracked drop"),
+  ),
+  "inet-nat": table(
+    "inet",
+    "map public { typeof ip daddr . meta l4proto . th dport : ip saddr . th dport; size 4; }",
+    "map leaves { typeof ip saddr : ip daddr; size 4; }",
+    "chain led { type nat hook prerouting priority -100; policy accept;\ndnat ip to ip daddr . meta l4proto . th dport map @public\n}",
+    "chain left { type nat hook postrouting priority 100; policy accept;\nmeta iif 1 snat ip to ip saddr map @leaves\nmasquerade\n}",
   ),
 } as const satisfies Partial<Record<Capability, string>>;
 
@@ -189,5 +196,6 @@ export async function probeCapabilities(): Promise<Findings> {
     "inet-conntrack": await tryText(policyTrials["inet-conntrack"]),
     "bridge-netfilter": await tryElsewhere(NETFILTER),
     "connection-limits": await tryText(policyTrials["connection-limits"]),
+    "inet-nat": await tryText(policyTrials["inet-nat"]),
   };
 }

@@ -9,7 +9,7 @@ import { attributeOf, type Message, type MessageWriter, NLM_F, readBe32 } from "
 const SUBSYSTEM = 1 << 8;
 const IPCTNL_MSG = { GET: 1, DELETE: 2 } as const;
 const AF = { UNSPEC: 0, INET: 2, INET6: 10 } as const;
-const CTA = { TUPLE_ORIG: 1, ID: 12, ZONE: 18 } as const;
+const CTA = { TUPLE_ORIG: 1, TUPLE_REPLY: 2, ID: 12, ZONE: 18 } as const;
 const CTA_TUPLE = { IP: 1, PROTO: 2 } as const;
 const CTA_IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
 const CTA_PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
@@ -82,6 +82,14 @@ function addressesOf(bytes: Uint8Array | undefined): Pick<Flow, "from" | "to"> |
   return from6 === undefined || to6 === undefined ? undefined : { from: ipv6FromBytes(from6), to: ipv6FromBytes(to6) };
 }
 
+function replyOf(fields: Uint8Array): Pick<Flow, "reply"> {
+  const tuple = attributeOf(fields, CTA.TUPLE_REPLY);
+  const addresses = addressesOf(attributeOf(tuple, CTA_TUPLE.IP));
+  if (addresses === undefined) return {};
+  const { fromPort, toPort } = endsOf(attributeOf(tuple, CTA_TUPLE.PROTO));
+  return { reply: { ...addresses, fromPort, toPort } };
+}
+
 /** Undefined for flows of other zones; those that are in a zone with one direction only have no CTA_ZONE, and are none of ours. */
 export function readFlow(message: Message, zone: number): Flow | undefined {
   const fields = message.body.subarray(4);
@@ -90,5 +98,5 @@ export function readFlow(message: Message, zone: number): Flow | undefined {
   const addresses = addressesOf(attributeOf(tuple, CTA_TUPLE.IP));
   const id = readBe32(attributeOf(fields, CTA.ID));
   if (addresses === undefined || id === undefined) return undefined;
-  return { zone, ...addresses, ...endsOf(attributeOf(tuple, CTA_TUPLE.PROTO)), id };
+  return { zone, ...addresses, ...endsOf(attributeOf(tuple, CTA_TUPLE.PROTO)), id, ...replyOf(fields) };
 }

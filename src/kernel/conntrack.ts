@@ -2,6 +2,15 @@
 import type { Ipv4Address } from "../model/ipv4.ts";
 import type { Ipv6Address } from "../model/ipv6.ts";
 
+/** The reply tuple. */
+export interface FlowReply {
+  readonly from: Ipv4Address | Ipv6Address;
+  readonly to: Ipv4Address | Ipv6Address;
+  /** As of the flow itself; of ICMP the type and code of the answer. */
+  readonly fromPort: number;
+  readonly toPort: number;
+}
+
 /** A tracked flow as its first packet opened it (the original tuple). */
 export interface Flow {
   readonly zone: number;
@@ -13,6 +22,8 @@ export interface Flow {
   readonly fromPort: number;
   /** Type and code of ICMP and ICMPv6, `type << 8 | code`. */
   readonly toPort: number;
+  /** Who answers, and to whom: others than `to` and `from` where an address is translated. Absent where the kernel did not tell. */
+  readonly reply?: FlowReply;
   /**
    * The kernel's own (CTA_ID, from Linux 5.2 a digest of the tuple and of where in memory the entry is). It tells a flow from a later one with the same
    * tuple only if that lies elsewhere: of flows opened anew at once 17 in 20 had the id of the one just removed.

@@ -71,7 +71,8 @@ export function wiringLines({ wiring }: Topology, gives: "address" | "prefix" = 
     case "brouted":
       return [`  wiring: { kind: brouted, bridge: ${HOST_BRIDGE} }`];
     case "routed":
-      return [`  wiring: { kind: routed, uplink: eth0, gives: ${gives} }`];
+    case "nat":
+      return [`  wiring: { kind: ${wiring}, uplink: eth0, gives: ${gives} }`];
     case "transport":
       return ["  wiring: { kind: transport, uplink: eth0 }"];
     default:
@@ -80,20 +81,21 @@ export function wiringLines({ wiring }: Topology, gives: "address" | "prefix" = 
 }
 
 /** Its prefixes, and the gateway where there is one of the network. */
-export function prefixLines({ wiring, prefix4, prefix6, gateway }: Topology): readonly string[] {
+export function prefixLines({ wiring, guests4, prefix6 }: Topology): readonly string[] {
   if (wiring === "transport") return [`  prefix4: ${LAB_POOL}`, `  prefix6: ${LAB_POOL6}`];
-  return [`  prefix4: ${prefix4}`, `  gateway4: ${gateway.address}`, `  prefix6: ${prefix6}`];
+  return [`  prefix4: ${guests4.prefix4}`, `  gateway4: ${guests4.gateway4}`, `  prefix6: ${prefix6}`];
 }
 
 /** The addresses that the topology gives the guest, as fields of its NIC. */
 export function addressFields({ wiring }: Topology, guest: GuestBox): string {
   const six = wiring === "transport" ? `, address6: '${globalOf(guest)}'` : "";
-  return `address4: ${guest.address}${six}`;
+  const outside = guest.public4 === undefined ? "" : `, public4: ${guest.public4}`;
+  return `address4: ${guest.address}${six}${outside}`;
 }
 
 /** Where addresses are taken from: the guests' and more. */
-function rangeOf({ wiring, prefix4, guests }: Topology): string {
-  if (wiring !== "transport") return `${guests[0]?.address}-${prefix4.replace(/\.0\/24$/, ".250")}`;
+function rangeOf({ wiring, guests4, guests }: Topology): string {
+  if (wiring !== "transport") return `${guests[0]?.address}-${guests4.prefix4.replace(/\.0\/24$/, ".250")}`;
   return `${LAB_POOL.replace("/24", "")}-${LAB_POOL.replace(".0/24", ".255")}`;
 }
 

@@ -27,8 +27,8 @@ export const nicKinds = ["veth", "tap"] as const satisfies readonly NicKind[];
 export type HostBox = "host" | "host2";
 export type Box = "lan" | "gw" | "neighbour" | HostBox | `guest${number}`;
 /** How the host's guests reach the LAN; the host has a bridge, or its one address on the uplink itself. */
-export type LabWiring = "bridged" | "routed" | "brouted" | "transport";
-export const labWirings = ["bridged", "routed", "brouted", "transport"] as const satisfies readonly LabWiring[];
+export type LabWiring = "bridged" | "routed" | "brouted" | "transport" | "nat";
+export const labWirings = ["bridged", "routed", "brouted", "transport", "nat"] as const satisfies readonly LabWiring[];
 
 /** Who somebody is on the wire. */
 export interface Party {
@@ -47,6 +47,8 @@ export interface GuestBox extends Party {
   readonly on: HostBox;
   /** The host's end of the guest's NIC; the guest's own end is always `eth0`. */
   readonly port: string;
+  /** Where addresses are translated: by which the LAN knows it. */
+  readonly public4?: Ipv4Address;
 }
 
 export interface Topology {
@@ -54,6 +56,8 @@ export interface Topology {
   readonly nic: NicKind;
   readonly wiring: LabWiring;
   readonly prefix4: Ipv4Prefix;
+  /** Where guests have their addresses, which is the LAN's unless they are translated. */
+  readonly guests4: { readonly prefix4: Ipv4Prefix; readonly gateway4: Ipv4Address };
   readonly prefix6: Ipv6Prefix;
   readonly gateway: Party;
   readonly neighbour: Party;
@@ -87,6 +91,10 @@ const NETNS_PREFIX = "vg-";
 export const MAX_GUESTS = 32;
 /** RFC 5737 documentation range: cannot be anybody's LAN. */
 const LAB_PREFIX = "203.0.113.0/24";
+/** RFC 1918: the same behind every host that translates. */
+const INSIDE_PREFIX = "10.66.0.0/24";
+/** Public addresses of guests inside are so many above those of guests that need none. */
+const PUBLIC_SHIFT = 100;
 /** RFC 3849 documentation range. */
 export const LAB_PREFIX6: Ipv6Prefix = known("2001:db8:66::/64", parsePrefix6);
 /** RFC 5737, the first: cut into links of /31. */
@@ -98,9 +106,9 @@ export const GATEWAY6: Ipv6Address = known("fe80::1", parseIpv6);
 const HOST6: Ipv6Address = known("2001:db8:66::3", parseIpv6);
 const SECOND_HOST6: Ipv6Address = known("2001:db8:66::4", parseIpv6);
 export const HOST_BRIDGE = "br0";
+const hasBridge = ({ wiring }: Pick<Topology, "wiring">): boolean => wiring === "bridged" || wiring === "brouted";
 /** Where the host has its addresses. */
-export const hostDevice = ({ wiring }: Pick<Topology, "wiring">): string =>
-  wiring === "routed" ? "eth0" : HOST_BRIDGE;
+export const hostDevice = (topology: Pick<Topology, "wiring">): string => (hasBridge(topology) ? HOST_BRIDGE : "eth0");
 /** Guests are numbered from .10 on, so that .1 to .9 stay for the boxes of the LAN. */
 const FIRST_GUEST = 10;
 
@@ -158,6 +166,9 @@ export function planLab(options: LabOptions): Topology {
     throw new GuardError("USAGE", `a lab has 1 to ${MAX_GUESTS} guests, not ${options.guests}`);
   const prefix4 = known(LAB_PREFIX, parsePrefix4);
   const base = prefix4Bounds(prefix4).first;
+  const isInside = options.wiring === "nat";
+  const inside = known(INSIDE_PREFIX, parsePrefix4);
+  const first = isInside ? prefix4Bounds(inside).first : base;
   const hostAt = <B extends HostBox>(box: B, nth: number, address6: Ipv6Address) => ({
     box,
     address: ipv4FromNumber(base + nth),
@@ -170,12 +181,14 @@ export function planLab(options: LabOptions): Topology {
     const address =
       options.wiring === "transport"
         ? ipv4FromNumber(prefix4Bounds(LAB_POOL).first + 2 * i + 1)
-        : ipv4FromNumber(base + FIRST_GUEST + i);
+        : ipv4FromNumber(first + FIRST_GUEST + i);
+    const outside = isInside ? { public4: ipv4FromNumber(base + PUBLIC_SHIFT + FIRST_GUEST + i) } : {};
     return {
       box: `guest${i + 1}`,
       on: hosts[i % hosts.length]?.box ?? "host",
       port: `vif${i + 1}.0`,
       address,
+      ...outside,
       mac: options.guestMacs?.[i] ?? schemeMac(address),
     };
   });
@@ -184,6 +197,7 @@ export function planLab(options: LabOptions): Topology {
     nic: options.nic,
     wiring: options.wiring ?? "bridged",
     prefix4,
+    guests4: { prefix4: isInside ? inside : prefix4, gateway4: ipv4FromNumber(first + 1) },
     prefix6: LAB_PREFIX6,
     gateway: { address: ipv4FromNumber(base + 1), mac: lanMac(1) },
     neighbour: { address: ipv4FromNumber(base + 2), mac: lanMac(2) },
@@ -251,7 +265,7 @@ export function wiringOf(topology: Topology): readonly Batch[] {
         topology.nic === "veth" ? veth(guest.port, "eth0", guest.box) : `tuntap add ${guest.port} mode tap`,
       );
   const place = (host: Party): readonly string[] =>
-    topology.wiring !== "routed"
+    hasBridge(topology)
       ? [
           `link add ${HOST_BRIDGE} address ${host.mac} ${PLAIN_BRIDGE}`,
           `address add ${host.address}/${length} dev ${HOST_BRIDGE}`,

@@ -70,25 +70,29 @@ function sendFrom(device: string, frames: readonly Uint8Array[]): number {
   }
 }
 
-/** Another guest if there is one, else the neighbour: whom the liar pretends to be. */
-function partiesOf(lab: Lab, from: Box): Pick<AttackContext, "self" | "victim"> {
-  const { guests, neighbour } = lab.topology;
+/**
+ * Another guest if there is one, else the neighbour: whom the liar pretends to be. Guests inside have IPv4 neighbours only among guests, where packets arrive as they
+ * are; IPv6 goes to the LAN as ever.
+ */
+function partiesOf(lab: Lab, from: Box): Pick<AttackContext, "self" | "victim" | "neighbour"> {
+  const { guests, neighbour, wiring } = lab.topology;
   const self: Party = guests.find((guest) => guest.box === from) ?? neighbour;
-  const victim: Party = guests.find((guest) => guest.box !== from) ?? neighbour;
-  return { self, victim };
+  const [victim = neighbour, other = victim]: readonly Party[] = guests.filter((guest) => guest.box !== from);
+  return { self, victim, neighbour: wiring === "nat" ? { ...neighbour, address: other.address } : neighbour };
 }
 
 let serial = Date.now() & 0x3fffffff;
 
 function nextContext(lab: Lab, options: BenchOptions): AttackContext {
-  const { gateway, neighbour, host, prefix4 } = lab.topology;
+  const { gateway, host, guests4 } = lab.topology;
+  const { prefix4 } = guests4;
   serial = (serial + 1) & 0x3fffffff;
   const parties = { ...partiesOf(lab, options.from), ...options.parties };
-  const context = { gateway, neighbour, host, prefix4, ...parties, serial };
+  const context = { gateway, host, prefix4, ...parties, serial };
   if (lab.topology.wiring === "bridged") return context;
   // The guest knows nobody but the host.
   const mac = HOST_PORT_MAC;
-  const routed = { ...context, via: mac, gateway: { ...gateway, mac }, host: { ...host, mac } };
+  const routed = { ...context, via: mac, gateway: { address: guests4.gateway4, mac }, host: { ...host, mac } };
   if (lab.topology.wiring !== "transport") return routed;
   const { left } = link4At(context.self.address, 31);
   return { ...routed, gateway: { address: left, mac }, near: left };

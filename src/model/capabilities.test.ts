@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import {
   type Capability,
   type CapabilitySpec,
+  canTranslate,
   capabilities,
   capabilityCatalogue,
   capabilityViews,
@@ -31,9 +32,21 @@ function refusal(findings: Findings): GuardError | undefined {
 
 describe.each(capabilities)("%s", (name) => {
   const { need }: CapabilitySpec = capabilityCatalogue[name];
-  const found = { must: "refused", readBack: "refused", policy: "port-chains", may: "port-chains" } as const;
+  const found = {
+    must: "refused",
+    readBack: "refused",
+    policy: "port-chains",
+    nat: "port-chains",
+    may: "port-chains",
+  } as const;
   // Not sure: shut, unless each attach makes sure.
-  const unsure = { must: "refused", readBack: "port-chains", policy: "port-chains", may: "port-chains" } as const;
+  const unsure = {
+    must: "refused",
+    readBack: "port-chains",
+    policy: "port-chains",
+    nat: "port-chains",
+    may: "port-chains",
+  } as const;
 
   test.each([
     ["yes", "port-chains"],
@@ -93,4 +106,14 @@ test("a capability that is taken away is missing, whatever was found; nothing ca
     ["bridge-conntrack", false, true],
   ]);
   expect(refusal(without(everything, ["netdev-egress"]))?.message).toContain("--without");
+});
+
+test.each([
+  ["everything", {}, true],
+  ["no translation", { "inet-nat": { has: "no" } }, false],
+  ["nobody could tell", { "inet-nat": { has: "untested" } }, false],
+  ["nothing tracked", { "inet-conntrack": { has: "no" } }, false],
+] as const)("addresses are translated where the kernel can translate and track: %s", (_, found, can) => {
+  const findings: Findings = { ...everything, ...found };
+  expect(canTranslate({ policy: policyShapeOf(findings), capabilities: capabilityViews(findings) })).toBe(can);
 });

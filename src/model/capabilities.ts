@@ -6,9 +6,10 @@ export interface CapabilitySpec {
   /**
    * must: without it no guard. readBack: the same, but where it cannot be tried beforehand every attach reads back whether it holds.
    * policy: groups that need connection state want it, in one shape or the other (policyNeeds).
+   * nat: networks of wiring nat want it, and the agent runs without them.
    * may: told in `status`, nothing depends on it.
    */
-  readonly need: "must" | "readBack" | "policy" | "may";
+  readonly need: "must" | "readBack" | "policy" | "nat" | "may";
   readonly why: string;
   /** First kernel that has it, and the option it is built with. */
   readonly from: string;
@@ -129,6 +130,12 @@ export const capabilityCatalogue = {
     why: "one guest must not fill the host's table of connections",
     from: "Linux 5.7, CONFIG_NFT_CONNLIMIT",
   },
+  "inet-nat": {
+    says: "translation of addresses by maps where the host forwards",
+    need: "nat",
+    why: "networks of wiring nat: a guest inside is reached, and leaves, by a public address",
+    from: "Linux 5.7, CONFIG_NFT_NAT, CONFIG_NFT_MASQ and CONFIG_NF_NAT",
+  },
 } as const satisfies Record<string, CapabilitySpec>;
 
 export type Capability = keyof typeof capabilityCatalogue;
@@ -164,6 +171,17 @@ export const policyNeeds: Readonly<Record<PolicyShape, readonly Capability[]>> =
   "bridge-netfilter": ["inet-conntrack", "bridge-netfilter", "connection-limits"],
   none: [],
 };
+
+/** Whether networks of wiring nat can be had: what is translated is tracked and judged where the host forwards. */
+export function canTranslate({ policy, capabilities: views }: KernelView): boolean {
+  return policy !== "none" && views.find(({ name }) => name === "inet-nat")?.has === "yes";
+}
+
+/** As `status` tells it. */
+export interface KernelView {
+  readonly policy: PolicyShape;
+  readonly capabilities: readonly CapabilityView[];
+}
 
 /** Not sure is not enough: nothing would tell at attach. */
 export function policyShapeOf(findings: Findings): PolicyShape {
@@ -206,7 +224,7 @@ export interface CapabilityView {
   readonly has: Finding["has"];
   /** By the guard. */
   readonly needed: boolean;
-  /** By groups that need connection state, in one shape or the other. */
+  /** By groups that need connection state, in one shape or the other, or by networks whose addresses are translated. */
   readonly policy: boolean;
   readonly says: string;
 }
@@ -215,6 +233,6 @@ export function capabilityViews(findings: Findings): readonly CapabilityView[] {
   return capabilities.map((name) => {
     const { says, need }: CapabilitySpec = capabilityCatalogue[name];
     const needed = need === "must" || need === "readBack";
-    return { name, has: findings[name].has, needed, policy: need === "policy", says };
+    return { name, has: findings[name].has, needed, policy: need === "policy" || need === "nat", says };
   });
 }

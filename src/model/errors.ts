@@ -83,6 +83,11 @@ export const errorCatalogue = {
     http: 409,
     hint: "The port stays shut. 'vifguard status' shows what this kernel can do; a NIC whose groups allow everything in and out needs no connection tracking.",
   },
+  NAT_UNSUPPORTED: {
+    exit: 4,
+    http: 409,
+    hint: "The port stays shut. 'vifguard status' shows what this kernel can do: networks of wiring nat need inet-nat, and connections that can be tracked (docs/reference/kernel.md).",
+  },
   NFT_REFUSED: {
     exit: 4,
     http: 500,

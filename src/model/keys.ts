@@ -10,6 +10,8 @@ export const keys = {
   guest: (name: ObjectName): string => `guest/${name}`,
   /** Who holds an address of a network: the claim two writers can never both get. */
   address: (network: ObjectName, address: Ipv4Address | Ipv6Address): string => `address/${network}/${address}`,
+  /** All who have a public address of nat networks, or ports of it. */
+  public: (address: Ipv4Address): string => `public/${address}`,
   mac: (mac: MacAddress): string => `mac/${mac}`,
   /** Which host may answer for a NIC of a guest: the one record that every move goes through. */
   claim: (guest: ObjectName, nic: number): string => `claim/${guest}/${nic}`,

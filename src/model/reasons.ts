@@ -36,6 +36,7 @@ export const reasonTable = {
   "not-for-guest": { code: 30, says: "addressed to somebody else" },
   astray: { code: 33, says: "routed to or from where the network has no way" },
   "no-lease": { code: 34, says: "the guest has no lease: it may ask for one, and nothing else" },
+  untranslated: { code: 35, says: "a private address on its way out or in that no public address stands for" },
   routing: { code: 36, says: "a routing protocol spoken to somebody: OSPF, EIGRP, RIP, Babel" },
   "conn-state": { code: 32, says: "packet of no connection that is known, or of an invalid one" },
 } as const satisfies Record<string, { readonly code: number; readonly says: string }>;

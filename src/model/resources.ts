@@ -4,7 +4,7 @@ import type { Ipv4Address, Ipv4Prefix, Ipv4Range } from "./ipv4.ts";
 import type { Ipv6Address, Ipv6Prefix } from "./ipv6.ts";
 import type { MacAddress } from "./mac.ts";
 import type { HostId, InterfaceName, ObjectName } from "./names.ts";
-import type { GroupSpec } from "./policy.ts";
+import type { GroupSpec, PortRange } from "./policy.ts";
 import type { RateSettings } from "./rates.ts";
 import type { Reason } from "./reasons.ts";
 
@@ -13,7 +13,16 @@ export type Wiring =
   | { readonly kind: "bridged"; readonly bridge: InterfaceName; readonly uplink?: InterfaceName }
   | { readonly kind: "routed"; readonly uplink: InterfaceName; readonly gives: RoutedGives }
   | { readonly kind: "brouted"; readonly bridge: InterfaceName }
-  | { readonly kind: "transport"; readonly uplink: InterfaceName; readonly link4: Link4Length };
+  | { readonly kind: "transport"; readonly uplink: InterfaceName; readonly link4: Link4Length }
+  | {
+      readonly kind: "nat";
+      readonly uplink: InterfaceName;
+      readonly gives: RoutedGives;
+      readonly masquerade: Masquerade;
+    };
+
+/** What guests without a public address of their own leave by: nothing, the uplink's own address, or this one. */
+export type Masquerade = boolean | Ipv4Address;
 
 export const routedGives = ["address", "prefix"] as const;
 /** What a guest of a routed network takes its link for: nothing but its own address and a gateway, or the whole network. */
@@ -148,8 +157,20 @@ export interface NicSpec {
   readonly connections?: number;
   /** Without any those of the network. */
   readonly groups: readonly ObjectName[];
+  /** Of a nat network: the public address that is this NIC's alone, both ways. */
+  readonly public4?: Ipv4Address;
+  /** Of a nat network: single services under a public address that others may share. */
+  readonly services?: readonly PublicService[];
   /** What DHCP tells this NIC instead of what the network says. */
   readonly tell?: NicTell;
+}
+
+/** Ports of a public address that lead to a NIC; `to` where the guest's port is another, of a range the first. */
+export interface PublicService {
+  readonly public4: Ipv4Address;
+  readonly protocol: "tcp" | "udp";
+  readonly ports: readonly PortRange[];
+  readonly to?: number;
 }
 
 /** One address or a prefix, of either family. */
@@ -213,6 +234,19 @@ export interface NicIdentity {
   /** Of a NIC whose addresses are learned, which has none of its own making: what was learned. */
   readonly addresses6?: readonly Ipv6Address[];
 }
+
+/** Who has a public address of a nat network, or a part of it. */
+export type PublicHolder =
+  | { readonly kind: "whole"; readonly guest: ObjectName; readonly nic: number }
+  | {
+      readonly kind: "service";
+      readonly guest: ObjectName;
+      readonly nic: number;
+      readonly protocol: PublicService["protocol"];
+      readonly first: number;
+      readonly last: number;
+    }
+  | { readonly kind: "masquerade"; readonly network: ObjectName };
 
 /** A guest with the identities of its NICs, in the order of `spec.nics`. */
 export interface Guest {

@@ -4,7 +4,7 @@ import { type Ipv6Address, linkLocalOf, parseIpv6 } from "./ipv6.ts";
 import { type MacAddress, macFromBytes } from "./mac.ts";
 import type { InterfaceName } from "./names.ts";
 import { unreachable } from "./never.ts";
-import type { Wiring } from "./resources.ts";
+import type { Masquerade, Wiring } from "./resources.ts";
 
 function known<T>(text: string, parse: (text: string) => T | undefined): T {
   const value = parse(text);
@@ -27,6 +27,7 @@ export function wireOf(wiring: Wiring): string {
     case "brouted":
       return `bridge ${wiring.bridge}`;
     case "routed":
+    case "nat":
     case "transport":
       // One routing table for all of them.
       return "the host's routes";
@@ -44,6 +45,8 @@ export function wiringText(wiring: Wiring): string {
       return `on bridge ${wiring.bridge}, routed by the host`;
     case "routed":
       return `routed by uplink ${wiring.uplink}`;
+    case "nat":
+      return `translated by uplink ${wiring.uplink}, ${masqueradeText(wiring.masquerade)}`;
     case "transport":
       return `in links of /${wiring.link4} by uplink ${wiring.uplink}`;
     default:
@@ -51,10 +54,20 @@ export function wiringText(wiring: Wiring): string {
   }
 }
 
+/** Ports of both are in no bridge, and the host is their guests' router, by the same addresses. */
+export type RoutedWiring = Extract<Wiring, { readonly kind: "routed" | "nat" }>;
+export const isRouted = (wiring: Wiring): wiring is RoutedWiring => wiring.kind === "routed" || wiring.kind === "nat";
+
+function masqueradeText(masquerade: Masquerade): string {
+  if (masquerade === false) return "without a way out for guests that have no public address";
+  return `others leave by ${masquerade === true ? "its own address" : masquerade}`;
+}
+
 /** Where the LAN is to send packets to a host for addresses that are not the host's own; undefined where guests answer for themselves. */
 export function announcingUplink(wiring: Wiring): InterfaceName | undefined {
   switch (wiring.kind) {
     case "bridged":
+    case "nat":
     case "brouted":
       return undefined;
     case "routed":

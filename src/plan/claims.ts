@@ -17,6 +17,7 @@ export const siteKeys = {
   guest: (name: string): Key => `guest/${name}`,
   /** @param what `network/address` */
   address: (what: string): Key => `address/${what}`,
+  public: (address: string): Key => `public/${address}`,
   mac: (what: string): Key => `mac/${what}`,
   /** Which host may answer for a NIC. */
   nicClaim: (guest: string, nic: number): Key => `claim/${guest}/${nic}`,

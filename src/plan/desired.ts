@@ -9,7 +9,7 @@ import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import { ratesOf } from "../model/rates.ts";
 import type { Attachment, Guest, IpBlock, NetworkSpec } from "../model/resources.ts";
-import { HOST_PORT_MAC, wireOf } from "../model/wiring.ts";
+import { HOST_PORT_MAC, isRouted, wireOf } from "../model/wiring.ts";
 import { stableNumbers } from "../ruleset/element-bytes.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
@@ -17,6 +17,7 @@ import type { PolicyFamily } from "../ruleset/policy-sets.ts";
 import { bridgedAnnouncement } from "./announcement.ts";
 import { broutedFacts, broutedWish } from "./brouted.ts";
 import type { HostWish, PortWish } from "./host.ts";
+import { assertNotHosts, insideFacts, translationOf, untranslatedFacts } from "./nat.ts";
 import { areOpen, groupsOf } from "./policy.ts";
 import { policyFacts } from "./policy-classes.ts";
 import { routedFacts, routedSource, routedWish, uplinkOf } from "./routed.ts";
@@ -62,7 +63,9 @@ function factsOf(spec: NetworkSpec, network: number): OpenFacts {
   };
   if (wiring.kind === "brouted") return { ...broutedFacts(spec, facts), members: [] };
   if (wiring.kind === "transport") return { ...transportFacts(spec, facts), members: [] };
-  return wiring.kind === "routed" ? { ...routedFacts(spec, wiring, facts), members: [] } : facts;
+  if (!isRouted(wiring)) return facts;
+  const routed = routedFacts(spec, wiring, facts);
+  return { ...(wiring.kind === "nat" ? insideFacts(routed) : routed), members: [] };
 }
 
 export function networkFacts(site: SiteView): ReadonlyMap<ObjectName, NetworkFacts> {
@@ -98,14 +101,9 @@ function bridgeOf(name: InterfaceName, network: ObjectName, links: LinkView): Li
 type Placed = Pick<PortWish, "binding" | "bridge" | "judged" | "routed" | "brouted" | "announced">;
 
 /** Where the port goes, and which interface its judged flows pass by. @throws BRIDGE_MISSING, UPLINK_MISSING */
-function placed(
-  spec: NetworkSpec,
-  network: ObjectName,
-  port: InterfaceName,
-  own: PortBinding,
-  { links, families }: HostView,
-): Placed {
+function placed(spec: NetworkSpec, network: ObjectName, port: InterfaceName, own: PortBinding, host: HostView): Placed {
   const { wiring } = spec;
+  const { links, families } = host;
   const judgedBy = (by: readonly PolicyFamily[], name: InterfaceName, mac: MacAddress): Pick<Placed, "judged"> =>
     by.length === 0 ? {} : { judged: { families: by, name, mac } };
   switch (wiring.kind) {
@@ -127,8 +125,11 @@ function placed(
       const by = own.policy?.families ?? onlyOpen(families);
       return { binding, bridge: ifindex, brouted, ...judgedBy(by, wiring.bridge, mac) };
     }
+    case "nat":
     case "routed": {
       const uplink = uplinkOf(wiring, network, links.byName);
+      if (own.nat !== undefined)
+        assertNotHosts(own.nat, network, (address) => host.isOwnAddress?.(address, uplink.ifindex) === true);
       const binding = { ...own, uplink: uplink.ifindex };
       const routed = routedWish(port, binding, uplink, wiring, spec);
       return { binding, bridge: 0, routed, ...judgedBy(own.policy?.families ?? [], port, HOST_PORT_MAC) };
@@ -140,6 +141,11 @@ function placed(
     default:
       return unreachable(wiring);
   }
+}
+
+/** The network as far as this host has to do with it. */
+function hostFacts(facts: NetworkFacts, spec: NetworkSpec | undefined, host: HostView): NetworkFacts {
+  return spec?.wiring.kind === "nat" && host.nat !== true ? untranslatedFacts(facts) : withLan(facts, spec, host);
 }
 
 function nicOf(site: SiteView, attachment: Attachment): SiteNic {
@@ -170,7 +176,9 @@ function judgementOf(
   families: HostView["families"],
 ): PortBinding["policy"] {
   const network = site.networks.get(identity.network);
-  if (network === undefined || areOpen(groupsOf(spec, network), site.groups)) return undefined;
+  if (network === undefined) return undefined;
+  // What is translated is tracked, and what is tracked must have its bound.
+  if (network.wiring.kind !== "nat" && areOpen(groupsOf(spec, network), site.groups)) return undefined;
   const twin = rival(site, identity.network);
   if (twin === undefined && families.length > 0)
     return { families, connections: spec.connections ?? network.connections };
@@ -192,8 +200,24 @@ export interface HostView {
   readonly links: LinkView;
   /** Where the service policy can be judged; none: NICs that need it are refused. */
   readonly families: readonly PolicyFamily[];
+  /** Whether addresses can be translated. */
+  readonly nat?: boolean;
+  /** Whether a packet for it that comes in there is for the host itself. */
+  isOwnAddress?(address: Uint8Array, ifindex: number): boolean;
   /** The networks that an interface of the host is on. */
   readonly lan?: (ifindex: number) => readonly IpBlock[];
+}
+
+/** @throws NAT_UNSUPPORTED */
+function assertTranslates({ nat }: HostView, network: ObjectName): void {
+  if (nat === true) return;
+  throw new GuardError(
+    "NAT_UNSUPPORTED",
+    `this kernel cannot translate addresses, and network '${network}' is of wiring nat`,
+    {
+      fields: { network },
+    },
+  );
 }
 
 /** One port's wish. Throws GuardError when its guest, network or bridge is not there, or its policy cannot be had. */
@@ -210,11 +234,13 @@ export function portWish(
   if (spec === undefined || facts === undefined)
     throw new GuardError("NOT_FOUND", `network '${network}' does not exist`);
   const { roles, unchecked } = nic.spec;
+  if (spec.wiring.kind === "nat") assertTranslates(host, network);
   const policy = judgementOf(site, nic, host.families);
+  const sources = sourcesOf(nic, spec);
   const own: PortBinding = {
     ifindex: attachment.ifindex,
     mac,
-    sources: sourcesOf(nic, spec),
+    sources,
     network: facts.network,
     roles,
     unchecked,
@@ -222,6 +248,7 @@ export function portWish(
     ...(isLearned(spec.addressing) ? { learns: true } : {}),
     rates: ratesOf(spec.rates, nic.spec.rates),
     ...(policy === undefined ? {} : { policy }),
+    ...(spec.wiring.kind === "nat" ? { nat: translationOf(nic.spec, sources, spec.wiring) } : {}),
   };
   const hearsGroups = spec.prefix6 !== undefined || spec.multicast.length > 0;
   const place = placed(spec, network, attachment.port, own, host);
@@ -261,6 +288,6 @@ export function desiredHost(
       refused.push({ attachment, error });
     }
   }
-  const here = [...networks].map(([name, facts]) => withLan(facts, site.networks.get(name), host));
+  const here = [...networks].map(([name, facts]) => hostFacts(facts, site.networks.get(name), host));
   return { wish: { ports, networks: here, policy: { families, facts: policy } }, refused, stale };
 }

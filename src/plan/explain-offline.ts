@@ -71,6 +71,7 @@ function portOf(site: SiteView, target: string): { readonly port: ExplainedPort;
   const { binding } = portWish(site, facts, attachment, {
     links: { byIndex: () => undefined, byName: anyBridge },
     families: ["inet"],
+    nat: true,
   });
   return { port: explainedPort(site, facts, attachment, binding), spec };
 }

@@ -308,6 +308,7 @@ export const reasonSentences: Readonly<Record<Reason, Sentence>> = {
   "not-for-guest": notForGuest,
   "conn-state": generic("conn-state"),
   astray: generic("astray"),
+  untranslated: generic("untranslated"),
   "no-lease": noLease,
 };
 

@@ -8,6 +8,7 @@ import { judge, type Look, type Ruling, type World } from "../ruleset/judge.ts";
 import { viewPacket } from "../ruleset/packet-view.ts";
 import { logGroups } from "../ruleset/parts.ts";
 import { fieldText, keyTexts } from "./explain-fields.ts";
+import { translationNotes } from "./explain-nat.ts";
 import { decidingSets, type ExplainedPort, reasonSentences, setWords, type Told } from "./explain-words.ts";
 
 /** All but what the frame is: that is its bearer's to say. */
@@ -167,7 +168,7 @@ function atPort(port: ExplainedPort, frame: Uint8Array, told: Told, direction: D
 }
 
 /** Of frames alone nobody can say whether they belong to a flow that was allowed. */
-export function policyNotes({ binding, nic }: ExplainedPort, frames: readonly ExplanationView[]): readonly string[] {
+function groupNotes({ binding, nic }: ExplainedPort, frames: readonly ExplanationView[]): readonly string[] {
   const isUnicastIp = ({ verdict, hex }: ExplanationView): boolean =>
     verdict === "pass" && /^.[02468ace].{22}(?:0800|86dd)/.test(hex);
   return binding.policy !== undefined && frames.some(isUnicastIp)
@@ -175,4 +176,9 @@ export function policyNotes({ binding, nic }: ExplainedPort, frames: readonly Ex
         `this is the guard at the port; whether a security group allows the flow is another question: explain --from ${nic} --to …`,
       ]
     : [];
+}
+
+/** What else becomes of them, that the guard at the port does not know. */
+export function policyNotes(port: ExplainedPort, frames: readonly ExplanationView[]): readonly string[] {
+  return [...groupNotes(port, frames), ...translationNotes(port, frames)];
 }

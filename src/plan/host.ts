@@ -216,8 +216,8 @@ export function aroundBridges(changes: readonly NftChange[]): {
   return { before, main: changes.filter((change) => !before.includes(change) && !after.includes(change)), after };
 }
 
-/** What flows are judged by: a class that changed, a rule that is no more. */
-const JUDGED_BY = /^(?:class|out_|in_|service|protocols)/;
+/** What flows are judged and led by: a class that changed, a rule or a public address that is no more. */
+const JUDGED_BY = /^(?:class|out_|in_|service|protocols|public4|leaves4|masqueraded4|itself4)/;
 
 export function mayRevoke(change: NftChange): boolean {
   return change.op === "delete-elements" && change.set.family !== "netdev" && JUDGED_BY.test(change.set.set);

@@ -7,6 +7,7 @@ import { macFromSettings, settingsFromMac } from "../addressing/net-mac.ts";
 import { allocate, isAssignable } from "../addressing/pool.ts";
 import { isLearned, macSchemeOf } from "../model/addressing.ts";
 import { GuardError } from "../model/errors.ts";
+import { isIpv6 } from "../model/ip-block.ts";
 import { type Ipv4Address, prefix4Bounds } from "../model/ipv4.ts";
 import type { Ipv6Address } from "../model/ipv6.ts";
 import type { MacAddress } from "../model/mac.ts";
@@ -14,6 +15,7 @@ import type { ObjectName } from "../model/names.ts";
 import type { Guest, GuestSpec, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
 import { linkLength, notRightHand4, subnetOf } from "../model/transport.ts";
 import { addressOn, type Claim, sameClaim } from "./claims.ts";
+import { publicHolderText } from "./publics.ts";
 import { invalid, networkOf, type WantedSite } from "./wanted.ts";
 
 export type Random = (count: number) => Uint8Array;
@@ -149,6 +151,11 @@ function claimAddress(site: WantedSite, draft: Draft, address: Ipv4Address): voi
 
 function claimOnWire(site: WantedSite, draft: Draft, address: Ipv4Address | Ipv6Address): void {
   const { spec, claim } = draft;
+  const outside = isIpv6(address) ? undefined : publicHolderText(site.publics, address);
+  if (outside !== undefined)
+    throw new GuardError("ADDRESS_TAKEN", `${address}, wanted for ${nicText(claim)}, is held by ${outside}`, {
+      fields: { address, guest: claim.guest, holder: outside },
+    });
   for (const name of networksOfWire(site, spec.network)) {
     const holder = site.addresses.holder(addressOn(name, address));
     if (holder !== undefined && !sameClaim(holder, claim)) throw takenAddress(draft, address, name, holder);
@@ -188,7 +195,7 @@ function assignAddress(site: WantedSite, draft: Draft, cursors: Map<ObjectName, 
   const wire = networksOfWire(site, name);
   const gateways = new Set(site.siblings(name).map(({ spec }) => spec.gateway4));
   const taken = (address: Ipv4Address): boolean => {
-    if (gateways.has(address)) return true;
+    if (gateways.has(address) || site.publics.holders(address).length > 0) return true;
     if (wire.some((network) => site.addresses.holder(addressOn(network, address)) !== undefined)) return true;
     const mac = draftMac(draft, address);
     return mac !== undefined && !isMacFree(site, mac);

@@ -13,7 +13,7 @@ import type { ClassMember, PolicyFacts, RangeRule, SideFacts } from "../ruleset/
 import { isEmptySet, type ServiceSet, serviceSetOf, serviceSetText } from "../ruleset/service-set.ts";
 import type { SiteView } from "./desired.ts";
 import { areOpen, groupsOf, policyOf } from "./policy.ts";
-import { nicsOf, sourcesOf } from "./sources.ts";
+import { nicsOf, type SiteNic, sourcesOf } from "./sources.ts";
 
 type Side = "ingress" | "egress";
 
@@ -55,8 +55,9 @@ function holders(site: SiteView): readonly Holder[] {
     const network = site.networks.get(nic.identity.network);
     if (network === undefined) continue;
     const groups = groupsOf(nic.spec, network);
-    const isKnown = !areOpen(groups, site.groups) || groups.some((group) => named.has(group));
-    for (const { what } of sourcesOf(nic, network)) {
+    const isJudged = network.wiring.kind === "nat" || !areOpen(groups, site.groups);
+    const isKnown = isJudged || groups.some((group) => named.has(group));
+    for (const { what } of [...sourcesOf(nic, network), ...publicSources(nic)]) {
       const holder = holderOf(found, what);
       for (const group of groups) holder.groups.add(group);
       holder.networks.add(nic.identity.network);
@@ -65,6 +66,10 @@ function holders(site: SiteView): readonly Holder[] {
   }
   return [...found.values()].filter((holder) => holder.isKnown);
 }
+
+/** By which other hosts know it: there a group means its members' public addresses. */
+const publicSources = ({ spec: { public4 } }: SiteNic): readonly { readonly what: IpBlock }[] =>
+  public4 === undefined ? [] : [{ what: { kind: "address4", address: public4 } }];
 
 function holderOf(found: Map<string, Holder>, what: IpBlock): Holder {
   const text = ipBlockText(what);

@@ -14,6 +14,8 @@ export interface OpenedFlow {
   readonly protocol: number;
   /** Port, or type and code of ICMP as one number; undefined for protocols that have neither. */
   readonly service: number | undefined;
+  /** The address it was opened to, where the host led it to another. */
+  readonly dialled?: IpAddress;
 }
 
 /** Single addresses at once, prefixes one after the other: few NICs have them. */
@@ -65,12 +67,29 @@ export function createFlowJudge(
     };
     const judged = classOf(own) ?? 0;
     if (holds(pairs.get(`${judged}/${classOf(other) ?? 0}`)) || holds(any.get(judged))) return true;
+    return inRange(ranges.get(judged), other, holds);
+  }
+
+  function inRange(
+    ranges: readonly RangeRule[] = [],
+    other: IpAddress,
+    holds: (services: number | undefined) => boolean,
+  ): boolean {
     const bytes = ipToBytes(other);
-    return holds((ranges.get(judged) ?? []).find((range) => between(range, bytes))?.services);
+    return holds(ranges.find((range) => between(range, bytes))?.services);
+  }
+
+  /** A prefix that a guest may use holds the public address it uses, too. */
+  function allowsDialled({ ranges }: Rules, own: IpAddress, flow: OpenedFlow): boolean {
+    const holds = (services: number | undefined): boolean => {
+      const set = services === undefined ? undefined : sets.get(services);
+      return set !== undefined && holdsService(set, flow.protocol, flow.service);
+    };
+    return flow.dialled !== undefined && inRange(ranges.get(classOf(own) ?? 0), flow.dialled, holds);
   }
 
   return (flow, judged) =>
-    (!judged.out || allows(sides.out, flow.from, flow.to, flow)) &&
+    (!judged.out || allows(sides.out, flow.from, flow.to, flow) || allowsDialled(sides.out, flow.from, flow)) &&
     (!judged.in || allows(sides.in, flow.to, flow.from, flow));
 }
 
@@ -81,6 +100,17 @@ export interface TrackedFlow {
   readonly protocol: number;
   readonly fromPort: number;
   readonly toPort: number;
+  readonly reply?: Pick<TrackedFlow, "from" | "to" | "fromPort" | "toPort">;
+}
+
+/** As the rules judge it: opened to whoever answers, and to the port that does. */
+function behindTranslation({ to, toPort, protocol, reply }: TrackedFlow): {
+  readonly to: IpAddress;
+  readonly toPort: number;
+  readonly dialled?: IpAddress;
+} {
+  if (reply === undefined || reply.from === to) return { to, toPort };
+  return { to: reply.from, toPort: WITH_PORTS.includes(protocol) ? reply.fromPort : toPort, dialled: to };
 }
 
 /** Tells of flows of NICs that are judged no more, as far as the other end is not either: they go on untracked, and what is known of them goes stale. */
@@ -104,17 +134,20 @@ const judgedAddresses = (
   );
 
 const TCP = 6;
+const WITH_PORTS: readonly number[] = [6, 17];
 const WITH_SERVICE: readonly number[] = [1, 6, 17, 58];
 
 /** Tells of flows of this host's stateful NICs that the wish does not allow; those of observed NICs are let be. */
 export function revokedBy({ ports, policy }: Pick<HostWish, "ports" | "policy">): (flow: TrackedFlow) => boolean {
   const isJudged = judgedAddresses(ports, ({ binding }) => !binding.observed);
   const allowed = createFlowJudge(policy.facts);
-  return ({ from, to, protocol, fromPort, toPort }) => {
+  return (flow) => {
+    const { from, protocol, fromPort } = flow;
+    const { to, toPort, ...translated } = behindTranslation(flow);
     const judged = { out: isJudged(from) === true, in: isJudged(to) === true };
     if (!judged.out && !judged.in) return false;
     const service = WITH_SERVICE.includes(protocol) ? toPort : undefined;
-    if (allowed({ from, to, protocol, service }, judged)) return false;
+    if (allowed({ from, to, protocol, service, ...translated }, judged)) return false;
     // It may have been seen first on its way back (ruleset/policy.ts): then it is allowed the other way round.
     const mayBeTurned = protocol === TCP && fromPort < EPHEMERAL;
     return (

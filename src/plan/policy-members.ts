@@ -2,6 +2,7 @@
 import { blockHolds, type IpAddress, isIpv6 } from "../model/ip-block.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { IpBlock, NetworkSpec, NicSpec } from "../model/resources.ts";
+import { forwardsOf } from "../model/translation.ts";
 import type { Source } from "../ruleset/elements.ts";
 import type { SiteView } from "./desired.ts";
 import { groupsOf } from "./policy.ts";
@@ -29,6 +30,15 @@ export interface Members {
   countOf(group: ObjectName): number;
   /** Everybody who may have the address, on whatever network. */
   holders(address: IpAddress): readonly Member[];
+  /** The NIC behind a port of a public address, and its own port. */
+  led(address: IpAddress, protocol: "tcp" | "udp", port: number): Led | undefined;
+  /** Whether only ports of it lead to anybody. */
+  isShared(address: IpAddress): boolean;
+}
+
+export interface Led {
+  readonly member: Member;
+  readonly to: number;
 }
 
 function membersOf(site: SiteView): readonly Member[] {
@@ -67,7 +77,14 @@ export function siteMembers(site: SiteView): Members {
   const byAddress = new Map<IpAddress, Member[]>();
   const prefixes: { readonly what: IpBlock; readonly member: Member }[] = [];
   const counts = new Map<ObjectName, number>();
+  const led = new Map<string, Led>();
+  const shared = new Set<IpAddress>();
   for (const member of all) {
+    if (member.spec.public4 !== undefined) put(byAddress, member.spec.public4, member);
+    for (const { public4, protocol, port, to } of forwardsOf(member.spec.services ?? [])) {
+      led.set(`${public4}/${protocol}/${port}`, { member, to });
+      shared.add(public4);
+    }
     put(byGuest, member.guest, member);
     for (const group of member.groups) counts.set(group, (counts.get(group) ?? 0) + 1);
     for (const { what } of member.sources) {
@@ -79,6 +96,8 @@ export function siteMembers(site: SiteView): Members {
     site,
     all,
     ofGuest: (guest) => byGuest.get(guest),
+    led: (address, protocol, port) => led.get(`${address}/${protocol}/${port}`),
+    isShared: (address) => shared.has(address),
     countOf: (group) => counts.get(group) ?? 0,
     holders: (address) => {
       const behind = prefixes.filter(({ what }) => blockHolds(what, address)).map(({ member }) => member);

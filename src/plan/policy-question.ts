@@ -223,10 +223,43 @@ function hasService({ kind }: FlowService, { address }: FlowEnd): boolean {
   return isIpv6(address) ? kind !== "icmp" : kind !== "icmpv6";
 }
 
+/** A port of a shared public address is its NIC's, as the groups judge it. */
+function ledTo(
+  members: Members,
+  asked: AskedEnd,
+  service: FlowService,
+): { readonly asked: AskedEnd; readonly service: FlowService; readonly told: readonly string[] } {
+  if (asked.kind === "nics" || !members.isShared(asked.address)) return { asked, service, told: [] };
+  const { address } = asked;
+  const led = "port" in service ? members.led(address, service.kind, service.port) : undefined;
+  const what = `${flowServiceText(service)} of ${address}`;
+  if (led === undefined || !("port" in service))
+    return { asked, service, told: [`nobody offers ${what}: the host leads it nowhere, and it ends there`] };
+  const behind = { kind: service.kind, port: led.to };
+  return {
+    asked: { kind: "nics", nics: [led.member], isNamed: true },
+    service: behind,
+    told: [`${what} leads to ${flowServiceText(behind)} of ${led.member.name}, which is what groups judge`],
+  };
+}
+
+/** What no group refuses, and the host does. */
+function outsideNotes(ends: Settled["ends"]): readonly string[] {
+  return ends.flatMap(([from, to]) => {
+    const [nic] = from.nics;
+    const wiring = nic?.networkSpec.wiring;
+    const isStuck = wiring?.kind === "nat" && wiring.masquerade === false && nic?.spec.public4 === undefined;
+    return isStuck && to.nics.length === 0 && !isIpv6(to.address)
+      ? [`${nic?.name} has no public address to leave by: outside its host it is dropped (untranslated)`]
+      : [];
+  });
+}
+
 /** @throws NOT_FOUND, PHRASE_INVALID */
 export function explainFlow(members: Members, question: FlowQuestion): FlowAnswer {
-  const { end, service } = splitTarget(question.to);
-  const { ends, notes } = settle(members, askedEnd(members, question.from), askedEnd(members, end));
+  const target = splitTarget(question.to);
+  const { asked, service, told } = ledTo(members, askedEnd(members, target.end), target.service);
+  const { ends, notes } = settle(members, askedEnd(members, question.from), asked);
   const fitting = ends.filter(([from]) => hasService(service, from));
   const [first] = ends;
   if (fitting.length === 0) {
@@ -235,7 +268,7 @@ export function explainFlow(members: Members, question: FlowQuestion): FlowAnswe
   }
   const unsure = fitting.flat().filter(({ address, nics }) => nics.length === 0 && members.holders(address).length > 0);
   return {
-    notes: [...notes, ...unsure.map(({ address }) => several(address))],
+    notes: [...notes, ...told, ...outsideNotes(fitting), ...unsure.map(({ address }) => several(address))],
     flows: fitting.map(([from, to]) => flowView(members, { from, to, service })),
   };
 }

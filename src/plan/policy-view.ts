@@ -34,7 +34,8 @@ function limitsOf({ spec, networkSpec }: Member, open: boolean): readonly string
 
 export function nicPolicyView(members: Members, member: Member): NicPolicyView {
   const policy = policyOf(member.groups, members.site.groups);
-  const open = isOpen(policy);
+  // What is translated is tracked, and judged, whatever its groups allow.
+  const open = isOpen(policy) && member.networkSpec.wiring.kind !== "nat";
   return {
     groups: member.groups,
     groupsFrom: member.spec.groups.length > 0 ? "NIC" : "network",

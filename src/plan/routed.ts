@@ -9,22 +9,25 @@ import { type Ipv6Address, ipv6ToBytes, isLinkLocal6, linkLocalOf, prefix6Bounds
 import type { MacAddress } from "../model/mac.ts";
 import type { InterfaceName, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
-import type { NetworkSpec, Wiring } from "../model/resources.ts";
+import type { NetworkSpec } from "../model/resources.ts";
 import type { Setting, SettingName } from "../model/settings.ts";
-import { HOST_PORT_MAC, PORT_GATEWAY4, PORT_GATEWAY6 } from "../model/wiring.ts";
+import { HOST_PORT_MAC, PORT_GATEWAY4, PORT_GATEWAY6, type RoutedWiring } from "../model/wiring.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
+import { publicAddresses, publicItems } from "./nat.ts";
 
 export interface RoutedWish {
   readonly uplink: Pick<Link, "ifindex" | "mac"> & { readonly name: InterfaceName };
   /** Of the port and of its uplink, in the order in which they are made. */
   readonly items: readonly RouteItem[];
   readonly settings: readonly Setting[];
+  /** Those of the items that other ports may need as well: a public address may be several guests'. */
+  readonly shared?: readonly RouteItem[];
   /** What the LAN is told when the port opens: at the uplink's MAC, or at this one. */
   readonly announced: readonly (Ipv4Address | Ipv6Address)[];
   readonly announcedAt?: MacAddress;
 }
 
-type Routed = Extract<Wiring, { readonly kind: "routed" }>;
+type Routed = Pick<RoutedWiring, "uplink" | "gives">;
 
 /** To the guests of a routed network everybody is where the host's port is. */
 export function routedFacts(spec: NetworkSpec, { gives }: Routed, facts: NetworkFacts): NetworkFacts {
@@ -57,7 +60,7 @@ export function uplinkOf(
 /** @param uplink where the host answers for the guest, if it does */
 export function* sourceItems(
   { what }: Source,
-  { ifindex, mac, sources }: Pick<PortBinding, "ifindex" | "mac" | "sources">,
+  { ifindex, mac, sources, nat }: Pick<PortBinding, "ifindex" | "mac" | "sources" | "nat">,
   uplink?: number,
 ): Iterable<RouteItem> {
   switch (what.kind) {
@@ -68,7 +71,9 @@ export function* sourceItems(
       // Of the link itself: nobody routes to it.
       if (what.kind === "address6" && isLinkLocal6(what.address)) return;
       yield { kind: "route", ifindex, address, length: address.length * 8 };
-      if (uplink !== undefined) yield { kind: "proxy", ifindex: uplink, address };
+      // A private one is nobody's outside.
+      const isOutside = what.kind === "address6" || nat === undefined;
+      if (uplink !== undefined && isOutside) yield { kind: "proxy", ifindex: uplink, address };
       return;
     }
     // What is behind the guest is reached by it, and is for routers to know: a proxy entry is of one address.
@@ -102,11 +107,17 @@ const rank = (item: RouteItem): number => 2 * ORDER.indexOf(item.kind) + Number(
 export const inOrder = (items: readonly RouteItem[]): readonly RouteItem[] =>
   [...items].sort((a, b) => rank(a) - rank(b));
 
-function routedItems(binding: PortBinding, uplink: number, hasIp6: boolean): readonly RouteItem[] {
+function routedItems(
+  binding: PortBinding,
+  uplink: number,
+  hasIp6: boolean,
+  shared: readonly RouteItem[],
+): readonly RouteItem[] {
   const { ifindex } = binding;
   const items: RouteItem[] = [{ kind: "address", ifindex, address: ipv4ToBytes(PORT_GATEWAY4), length: 32 }];
   if (hasIp6) items.push({ kind: "address", ifindex, address: ipv6ToBytes(PORT_GATEWAY6), length: 64 });
   for (const source of binding.sources) items.push(...sourceItems(source, binding, uplink));
+  items.push(...shared);
   return inOrder(items);
 }
 
@@ -161,10 +172,13 @@ function routedSettings(
 }
 
 /** Addresses that others of the LAN, or beyond it, send to. */
-export function announcedOf({ sources }: Pick<PortBinding, "sources">): RoutedWish["announced"] {
-  return sources.flatMap(({ what }) =>
-    what.kind === "address4" || (what.kind === "address6" && !isLinkLocal6(what.address)) ? [what.address] : [],
+export function announcedOf({ sources, nat }: Pick<PortBinding, "sources" | "nat">): RoutedWish["announced"] {
+  const own = sources.flatMap(({ what }) =>
+    (what.kind === "address4" && nat === undefined) || (what.kind === "address6" && !isLinkLocal6(what.address))
+      ? [what.address]
+      : [],
   );
+  return nat === undefined ? own : [...publicAddresses(nat), ...own];
 }
 
 /** @param port its name */
@@ -176,12 +190,14 @@ export function routedWish(
   { prefix6 }: Pick<NetworkSpec, "prefix6">,
 ): RoutedWish {
   const hasIp6 = prefix6 !== undefined;
-  const items = routedItems(binding, uplink.ifindex, hasIp6);
+  const { nat } = binding;
+  const shared = nat === undefined ? [] : publicItems(nat, uplink.ifindex);
+  const items = routedItems(binding, uplink.ifindex, hasIp6, shared);
   const settings = routedSettings(
     { ifindex: binding.ifindex, device: port },
     { ifindex: uplink.ifindex, device: uplink.name },
     gives,
     hasIp6,
   );
-  return { uplink, items, settings, announced: announcedOf(binding) };
+  return { uplink, items, settings, announced: announcedOf(binding), ...(shared.length === 0 ? {} : { shared }) };
 }

@@ -2,7 +2,17 @@
 import { isLearned } from "../model/addressing.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
-import type { Addressing, Guest, NetworkSpec, NicIdentity, NicSpec, Resource } from "../model/resources.ts";
+import type {
+  Addressing,
+  Guest,
+  GuestSpec,
+  NetworkSpec,
+  NicIdentity,
+  NicSpec,
+  PublicService,
+  Resource,
+} from "../model/resources.ts";
+import { portRangeText } from "../model/services.ts";
 import { linkLength } from "../model/transport.ts";
 import { wiringText } from "../model/wiring.ts";
 import { differences, toJson } from "./json.ts";
@@ -12,6 +22,23 @@ type Sentences = readonly string[];
 
 const addressesText = ({ addresses4, addresses6, mac }: NicIdentity): string =>
   `${addresses6 === undefined ? addresses4.join(", ") : "what DHCP brings"} (${mac})`;
+
+const serviceText = ({ public4, protocol, ports, to }: PublicService): string =>
+  `${public4} ${protocol} ${ports.map(portRangeText).join(", ")}${to === undefined ? "" : ` to ${to}`}`;
+
+/** What a new NIC has outside. */
+function publicText({ public4, services = [] }: NicSpec): string {
+  const all = [...(public4 === undefined ? [] : [public4]), ...services.map(serviceText)];
+  return all.length === 0 ? "" : `, public ${all.join("; ")}`;
+}
+
+/** Services as people say them. */
+const guestForm = ({ nics, ...spec }: GuestSpec): object => ({
+  ...spec,
+  nics: nics.map(({ services, ...nic }) =>
+    services === undefined ? nic : { ...nic, services: services.map(serviceText).join("; ") },
+  ),
+});
 
 /** Ranges as they are written in a file, not as two fields each. */
 const networkForm = (spec: NetworkSpec): object => ({
@@ -33,8 +60,16 @@ const groupForm = ({ ingress, egress }: GroupSpec): object => ({
 const changed = (before: object, after: object): Sentences =>
   differences(toJson(before), toJson(after)).map(({ text }) => text);
 
-function nicSentences(before: NicIdentity | undefined, after: NicIdentity | undefined, nic: number): Sentences {
-  if (before === undefined) return after === undefined ? [] : [`assign ${addressesText(after)} on ${after.network}`];
+function nicSentences(
+  before: NicIdentity | undefined,
+  after: NicIdentity | undefined,
+  nic: number,
+  spec: NicSpec | undefined,
+): Sentences {
+  if (before === undefined) {
+    const outside = spec === undefined ? "" : publicText(spec);
+    return after === undefined ? [] : [`assign ${addressesText(after)} on ${after.network}${outside}`];
+  }
   if (after === undefined) return [`remove NIC ${nic}, release ${addressesText(before)} on ${before.network}`];
   const [from, to] = [addressesText(before), addressesText(after)];
   if (before.network !== after.network)
@@ -53,6 +88,8 @@ const ownFields: ReadonlySet<string> = new Set([
   "mode",
   "rates",
   "connections",
+  "public4",
+  "services",
 ] satisfies (keyof NicSpec)[]);
 
 /** Fields that only repeat what a sentence about the NIC says already. */
@@ -63,9 +100,13 @@ const repeats = (path: string, nics: ReadonlySet<number>): boolean => {
 
 function guestChanges(before: Guest, after: Guest): Sentences {
   const count = Math.max(before.nics.length, after.nics.length);
-  const nics = Array.from({ length: count }, (_, n) => nicSentences(before.nics[n], after.nics[n], n));
+  const nics = Array.from({ length: count }, (_, n) =>
+    nicSentences(before.nics[n], after.nics[n], n, after.spec.nics[n]),
+  );
   const told = new Set(nics.flatMap((sentences, n) => (sentences.length > 0 ? n : [])));
-  const fields = differences(toJson(before.spec), toJson(after.spec)).filter(({ path }) => !repeats(path, told));
+  const fields = differences(toJson(guestForm(before.spec)), toJson(guestForm(after.spec))).filter(
+    ({ path }) => !repeats(path, told),
+  );
   return [...nics.flat(), ...fields.map(({ text }) => text)];
 }
 

@@ -4,14 +4,16 @@ import { type ObjectName, parseObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { ChangeView } from "../model/operations.ts";
 import type { Guest, GuestSpec, Kind, Resource } from "../model/resources.ts";
-import type { Json, Key, Revision, Transaction, Write } from "../store/store.ts";
+import type { Key, Revision, Transaction } from "../store/store.ts";
 import { addressOn, type Claims, siteKeys } from "./claims.ts";
 import type { SiteView } from "./desired.ts";
 import { assertHoldings, assertSameDecider, assertSpelled, holdings, someOf } from "./holdings.ts";
 import { assignIdentities, type GuestWish, type Random, releaseGuest } from "./identity.ts";
 import { sameJson, toJson } from "./json.ts";
 import { assertAlone } from "./overlaps.ts";
+import { assertPublics, mayMeetPublics } from "./publics.ts";
 import { createdSentences, deletedSentences, groupSentences, guestSentences, networkSentences } from "./sentences.ts";
+import { createDraft, type Draft, writePublics } from "./site-draft.ts";
 import { assertReferences, type HeldNetworks, peerGroups, type WantedSite, wantedSite } from "./wanted.ts";
 
 /** What the store holds of the site. */
@@ -30,35 +32,6 @@ export interface SitePlan {
   readonly transaction: Transaction;
 }
 
-/** A transaction being written: what is read or written must still have the revision the plan was made against. */
-interface Draft {
-  read(key: Key): void;
-  put(key: Key, value: Json): void;
-  delete(key: Key): void;
-  transaction(): Transaction;
-}
-
-function createDraft(revisions: ReadonlyMap<Key, Revision>): Draft {
-  const expect = new Map<Key, Revision>();
-  const writes = new Map<Key, Write>();
-  const read = (key: Key): void => {
-    expect.set(key, revisions.get(key) ?? 0);
-  };
-  const write = (change: Write): void => {
-    read(change.key);
-    writes.set(change.key, change);
-  };
-  return {
-    read,
-    put: (key, value) => write({ op: "put", key, value }),
-    delete: (key) => write({ op: "delete", key }),
-    transaction: () => ({
-      expect: [...expect].map(([key, revision]) => ({ key, revision })),
-      writes: [...writes.values()],
-    }),
-  };
-}
-
 function writeClaims(draft: Draft, claims: Claims, keyOf: (what: string) => Key): void {
   for (const [what, claim] of claims.changed()) {
     if (claim === undefined) draft.delete(keyOf(what));
@@ -75,6 +48,7 @@ function readLeanings(draft: Draft, site: WantedSite, guest: Guest): void {
   for (const { network, addresses4 } of guest.nics) {
     for (const { name } of site.siblings(network))
       for (const address of addresses4) draft.read(siteKeys.address(addressOn(name, address)));
+    if (mayMeetPublics(site, network)) for (const address of addresses4) draft.read(siteKeys.public(address));
   }
 }
 
@@ -147,6 +121,7 @@ function exists(held: HeldSite, kind: Kind, name: ObjectName): boolean {
 function writeObject(draft: Draft, site: WantedSite, resource: Resource, guests: ReadonlyMap<ObjectName, Guest>): void {
   if (resource.kind === "network") {
     for (const group of resource.spec.groups) draft.read(siteKeys.group(group));
+    if (mayMeetPublics(site, resource.name)) draft.read(siteKeys.public(resource.spec.gateway4));
     draft.put(siteKeys.network(resource.name), toJson(resource.spec));
   }
   if (resource.kind === "group") {
@@ -178,6 +153,7 @@ function settle(held: HeldSite, wanted: readonly Resource[], random: Random): Se
   const allGuests = new Map([...held.guests, ...guests]);
   assertNetworks(site, changed, allGuests);
   assertAlone(site.networks, [...allGuests.values()]);
+  assertPublics(site, changed, [...allGuests.values()]);
   return { site, changed, guests, allGuests };
 }
 
@@ -191,6 +167,7 @@ export function planSite(held: HeldSite, wanted: readonly Resource[], random: Ra
   for (const resource of changed) writeObject(draft, site, resource, guests);
   writeClaims(draft, site.addresses, siteKeys.address);
   writeClaims(draft, site.macs, siteKeys.mac);
+  writePublics(draft, site);
   const differs = new Set(changed);
   const changes = wanted.map((resource): ChangeView => {
     const { kind, name } = resource;
@@ -260,9 +237,11 @@ function removeGuest(held: HeldSite, guest: Guest): SitePlan {
   if (held.attached.has(guest.name)) throw attached(guest.name, "cannot be deleted");
   const site = wantedSite(held, []);
   releaseGuest(site, guest);
+  site.publics.release({ guest: guest.name });
   const draft = createDraft(held.revisions);
   writeClaims(draft, site.addresses, siteKeys.address);
   writeClaims(draft, site.macs, siteKeys.mac);
+  writePublics(draft, site);
   removeNicClaims(draft, held.revisions, guest);
   return deletion("guest", guest.name, draft, guest);
 }
@@ -281,5 +260,11 @@ export function planRemove(held: HeldSite, kind: Kind, text: string): SitePlan {
   }
   const users = usersOf(held, kind, name);
   if (users.length > 0) throw inUse(kind, name, users);
-  return deletion(kind, name, createDraft(held.revisions));
+  const draft = createDraft(held.revisions);
+  if (kind === "network") {
+    const site = wantedSite(held, []);
+    site.publics.release({ network: name });
+    writePublics(draft, site);
+  }
+  return deletion(kind, name, draft);
 }

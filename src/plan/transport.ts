@@ -49,7 +49,8 @@ export function withLan(
   spec: NetworkSpec | undefined,
   { links, lan }: Pick<HostView, "links" | "lan">,
 ): NetworkFacts {
-  const uplink = spec?.wiring.kind === "transport" ? links.byName(spec.wiring.uplink) : undefined;
+  const wiring = spec?.wiring.kind === "transport" || spec?.wiring.kind === "nat" ? spec.wiring : undefined;
+  const uplink = wiring === undefined ? undefined : links.byName(wiring.uplink);
   const found = uplink === undefined ? [] : (lan?.(uplink.ifindex) ?? []);
   return found.length === 0 ? facts : { ...facts, routed: { ...facts.routed, lan: found } };
 }

@@ -1,12 +1,13 @@
 /** The site as it will be when the plan is carried out: what is held with what is wanted laid over it. */
 import { GuardError } from "../model/errors.ts";
-import { prefix4Meets } from "../model/ipv4.ts";
+import { type Ipv4Address, prefix4Meets } from "../model/ipv4.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
-import type { GuestSpec, NetworkSpec, Resource } from "../model/resources.ts";
+import type { GuestSpec, NetworkSpec, PublicHolder, Resource } from "../model/resources.ts";
 import { wireOf } from "../model/wiring.ts";
 import { type Claim, type Claims, createClaims } from "./claims.ts";
+import { createPublics, type Publics } from "./publics.ts";
 
 /** What is held of networks and groups, and who holds which address and MAC. */
 export interface HeldNetworks {
@@ -15,6 +16,7 @@ export interface HeldNetworks {
   /** By `network/address`. */
   readonly addresses: ReadonlyMap<string, Claim>;
   readonly macs: ReadonlyMap<MacAddress, Claim>;
+  readonly publics?: ReadonlyMap<Ipv4Address, readonly PublicHolder[]>;
 }
 
 export interface NamedNetwork {
@@ -27,6 +29,7 @@ export interface WantedSite {
   readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
   readonly addresses: Claims;
   readonly macs: Claims;
+  readonly publics: Publics;
   /** MACs that only a gateway may have, and the network that says so. */
   readonly gatewayMacs: ReadonlyMap<MacAddress, ObjectName>;
   /** Other networks on the same wire whose prefix meets this one's: there one address is one machine, whatever the network's name. */
@@ -57,6 +60,18 @@ function gatewayMacs(networks: ReadonlyMap<ObjectName, NetworkSpec>): ReadonlyMa
   return macs;
 }
 
+/** First all that is given up, so that two guests may swap. */
+function wantedPublics({ publics = new Map() }: HeldNetworks, wanted: readonly Resource[]): Publics {
+  const all = createPublics(publics);
+  for (const { kind, name } of wanted)
+    if (kind === "guest") all.release({ guest: name });
+    else if (kind === "network") all.release({ network: name });
+  for (const resource of wanted)
+    if (resource.kind === "guest") all.takeGuest(resource.name, resource.spec);
+    else if (resource.kind === "network") all.takeNetwork(resource.name, resource.spec);
+  return all;
+}
+
 export function wantedSite(held: HeldNetworks, wanted: readonly Resource[]): WantedSite {
   const networks = overlay(
     held.networks,
@@ -72,6 +87,7 @@ export function wantedSite(held: HeldNetworks, wanted: readonly Resource[]): Wan
     groups,
     addresses: createClaims(held.addresses),
     macs: createClaims(held.macs),
+    publics: wantedPublics(held, wanted),
     gatewayMacs: gatewayMacs(networks),
     siblings: (network) => {
       const list = found.get(network) ?? siblingsOf(networks, network);

@@ -106,18 +106,18 @@ export const fields = {
   source6: { nft: "ip6 saddr", bytes: 16 },
   destination6: { nft: "ip6 daddr", bytes: 16 },
   destinationMac: { nft: "ether daddr", bytes: 6 },
+  /** Of whichever transport: `udp dport` in a declaration would have nft ask for UDP in every rule that looks there. */
+  destinationPort: { nft: "th dport", bytes: 2 },
   /** Of the connection a packet belongs to: whoever opened it, whichever way this packet goes. Rules with them are skipped for untracked packets. */
   flowMark: { nft: "ct mark", bytes: 4 },
   opener4: { nft: "ct original ip saddr", bytes: 4 },
+  /** What it was opened to: where an address is translated, the public one. */
   opened4: { nft: "ct original ip daddr", bytes: 4 },
   opener6: { nft: "ct original ip6 saddr", bytes: 16 },
-  opened6: { nft: "ct original ip6 daddr", bytes: 16 },
-  /** The same with the ends taken the other way round. */
-  turnedOpener4: { nft: "ct reply ip saddr", bytes: 4 },
-  turnedOpened4: { nft: "ct reply ip daddr", bytes: 4 },
-  turnedOpener6: { nft: "ct reply ip6 saddr", bytes: 16 },
-  turnedOpened6: { nft: "ct reply ip6 daddr", bytes: 16 },
-  turnedService: { nft: "ct reply proto-dst", bytes: 2, declared: "udp dport" },
+  /** Who answers: whoever it was opened to, or whom the host's translation led it to. */
+  answerer4: { nft: "ct reply ip saddr", bytes: 4 },
+  answerer6: { nft: "ct reply ip6 saddr", bytes: 16 },
+  answererPort: { nft: "ct reply proto-src", bytes: 2, declared: "udp dport" },
   openerPort: { nft: "ct original proto-src", bytes: 2, declared: "udp sport" },
   /** The port a flow was opened to; of ICMP type and code. Its width is only known beside a transport protocol, so sets are declared with another port. */
   service: { nft: "ct original proto-dst", bytes: 2, declared: "udp dport" },
@@ -154,7 +154,11 @@ export type Match =
   /** Nothing of the flow was let by so far. "New" alone would be every packet that nobody has answered yet. */
   | { readonly kind: "opens" }
   /** The connection bears the label. */
-  | { readonly kind: "labelled"; readonly label: number };
+  | { readonly kind: "labelled"; readonly label: number }
+  /** The connection was led to another destination than it was opened to. */
+  | { readonly kind: "redirected" }
+  /** Goes back to who opened the connection. */
+  | { readonly kind: "answers" };
 
 export type Statement =
   /** Goes on only while the key's own token bucket has tokens; a full set stops it as well. */
@@ -183,6 +187,15 @@ export type Statement =
   | { readonly kind: "flowMark"; readonly value: number }
   | { readonly kind: "label"; readonly label: number }
   | { readonly kind: "untrack" }
+  /** Of the connection's first packet, in a chain of type nat: another IPv4 source or destination (with its port where the map has one). Ends the chain when the map has the key. */
+  | {
+      readonly kind: "translate";
+      readonly end: "source" | "destination";
+      readonly key: readonly Field[];
+      readonly map: string;
+    }
+  /** The address of the interface it leaves by as its source. */
+  | { readonly kind: "masquerade" }
   /** Into the frame itself, as the octets are: no checksum is touched. */
   | { readonly kind: "write"; readonly field: Field; readonly value: number | bigint }
   | { readonly kind: "copy"; readonly field: Field; readonly from: Field }
@@ -215,15 +228,15 @@ export interface Rule {
 export interface Chain {
   readonly name: string;
   /** Only for base chains that stand for the whole host; those of single ports are made and removed with the port. */
-  readonly hook?: { readonly hook: string; readonly priority: number };
+  readonly hook?: { readonly hook: string; readonly priority: number; readonly type?: "nat" };
   readonly rules: readonly Rule[];
 }
 
 export interface SetSpec {
   readonly name: string;
   readonly key: readonly Field[];
-  /** Present on maps: what the key leads to. */
-  readonly to?: Field;
+  /** Present on maps: what the key leads to, one field or several. */
+  readonly to?: Field | readonly Field[];
   /** At most so many elements; absent where the kernel must choose a table that grows. */
   readonly size?: number;
   /**

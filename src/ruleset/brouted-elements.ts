@@ -1,11 +1,12 @@
 /** Ports, networks and bridges of brouted wiring as set elements (ruleset/brouted.ts, ruleset/brouted-ways.ts). */
+import { blockOctets } from "../model/ip-block.ts";
 import { ipv4ToBytes } from "../model/ipv4.ts";
 import { type Ipv6Address, type Ipv6Prefix, ipv6ToBytes, prefix6Bounds } from "../model/ipv6.ts";
 import { type MacAddress, macToBytes } from "../model/mac.ts";
 import { BROUTED_GATEWAY6, HOST_PORT_MAC } from "../model/wiring.ts";
 import { icmp6Frame } from "../packet/frame6.ts";
 import { neighbourAdvertisement } from "../packet/nd.ts";
-import { concatKey, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
+import { concatKey, familyRange, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
 import type { PortBinding, Source } from "./elements.ts";
 
 /** The bridge of a brouted port, which is how the host sees it. */
@@ -35,6 +36,11 @@ export function routerSum(asker: Ipv6Address): Uint8Array {
 }
 
 function* sourceElements({ what }: Source): Iterable<PlacedElement> {
+  if (what.kind === "prefix4" || what.kind === "prefix6") {
+    const { first, last } = blockOctets(what);
+    const family = what.kind === "prefix4" ? 4 : 6;
+    yield { family: "inet", set: `brouteds${family}`, ...familyRange(family, first, last) };
+  }
   if (what.kind === "address4") yield { family: "inet", set: "brouted4", key: ipv4ToBytes(what.address) };
   if (what.kind !== "address6") return;
   const key = ipv6ToBytes(what.address);

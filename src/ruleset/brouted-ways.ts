@@ -11,6 +11,7 @@ import {
   inSet,
   is,
   jumpTo,
+  type Match,
   next,
   type Rule,
   rule,
@@ -18,7 +19,7 @@ import {
   type Statement,
   when,
 } from "./ast.ts";
-import { countedDrop, ETHER_TYPE, PORTS, PROTOCOL } from "./parts.ts";
+import { countedDrop, ETHER_TYPE, PORTS, PROTOCOL, RANGES } from "./parts.ts";
 
 export const broutedWaySets: readonly SetSpec[] = [
   // Marks of the ports, each with the index of its port.
@@ -26,6 +27,8 @@ export const broutedWaySets: readonly SetSpec[] = [
   { name: "brouted_ways", key: ["mark", "oif"], size: PORTS, use: "static" },
   { name: "brouted4", key: ["ip4Source"], size: 4 * PORTS, use: "static" },
   { name: "brouted6", key: ["ip6Source"], size: 4 * PORTS, use: "static" },
+  { name: "brouteds4", key: ["protocol", "ip4Source"], size: RANGES, use: "ranges" },
+  { name: "brouteds6", key: ["protocol", "ip6Source"], size: RANGES, use: "ranges" },
   { name: "brouters", key: ["iif"], size: 1024, use: "static" },
   { name: "brouter_macs", key: ["iif", "destinationMac"], size: 1024, use: "static" },
   { name: "brouted_astray", key: ["mark"], size: PORTS, use: "counted" },
@@ -34,6 +37,17 @@ export const broutedWaySets: readonly SetSpec[] = [
 const IP4 = is("protocol", ETHER_TYPE.ip4);
 const IP6 = is("protocol", ETHER_TYPE.ip6);
 const NO_MARK: Statement = { kind: "mark", value: 0 };
+
+const ofGuests = (
+  end: "Source" | "Destination",
+  verdict: Rule["verdict"],
+  ...matches: readonly Match[]
+): readonly Rule[] => [
+  when([...matches, IP4, inSet("brouted4", `ip4${end}`)], verdict),
+  when([...matches, IP6, inSet("brouted6", `ip6${end}`)], verdict),
+  when([...matches, inSet("brouteds4", "protocol", `ip4${end}`)], verdict),
+  when([...matches, inSet("brouteds6", "protocol", `ip6${end}`)], verdict),
+];
 
 export const broutedWayChains: readonly Chain[] = [
   {
@@ -60,8 +74,9 @@ export const broutedWayChains: readonly Chain[] = [
     // The guard has not let it by: somebody of the LAN says it is a guest.
     name: "way_unproven",
     rules: [
-      when([IP4, inSet("brouted4", "ip4Source")], drop),
-      when([IP6, inSet("brouted6", "ip6Source")], drop),
+      ...ofGuests("Source", drop),
+      // By way of the host instead of straight: a router may have been told so.
+      ...ofGuests("Destination", accept, inSet("brouters", "oif")),
       when([], back),
     ],
   },
@@ -98,8 +113,7 @@ export const tracksBrouted: Rule = when([inSet("brouted", "mark")], goTo("track_
 export const broutedWays: readonly Rule[] = [
   when([inSet("brouted", "mark")], goTo("way_brouted")),
   when([inSet("brouters", "iif")], jumpTo("way_bridge")),
-  when([inSet("routed", "iif"), inSet("brouters", "oif"), IP4, inSet("brouted4", "ip4Destination")], accept),
-  when([inSet("routed", "iif"), inSet("brouters", "oif"), IP6, inSet("brouted6", "ip6Destination")], accept),
+  ...ofGuests("Destination", accept, inSet("routed", "iif"), inSet("brouters", "oif")),
 ];
 
 /** Behind the guard, as a second layer: unicast IP of such a port is never the bridge's to forward, but for the advertisements that answer the LAN. */

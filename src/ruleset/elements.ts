@@ -11,6 +11,7 @@ import type { HostService, IpBlock, LanServer, Role, Uncheckable } from "../mode
 import type { Family, SetSpec, Table } from "./ast.ts";
 import { type Brouter, broutedNetworkElements, broutedPortElements } from "./brouted-elements.ts";
 import { concatKey, hostU32, networkU32, type PlacedElement } from "./element-bytes.ts";
+import { type Translation, translationElements } from "./nat-elements.ts";
 import { type PortPolicy, portPolicyElements } from "./policy-elements.ts";
 
 /** One of the addresses or prefixes of a port, and the MAC it goes with in ARP and ND. */
@@ -40,6 +41,8 @@ export interface PortBinding {
   readonly gateway4?: Ipv4Address;
   /** Of a routed port the ifindex of its network's uplink. */
   readonly uplink?: number;
+  /** Present when its IPv4 addresses are private. */
+  readonly nat?: Translation;
   /** Of a brouted port its bridge. */
   readonly brouter?: Brouter;
   /** Present when its flows must be judged. */
@@ -64,7 +67,9 @@ export interface NetworkFacts {
     readonly prefix6?: Ipv6Prefix;
     /** The prefixes are pools of links: no guest's subnet, and nothing that the LAN holds. */
     readonly isPool?: true;
-    /** Of a pool, what the LAN behind the uplink of this host holds. */
+    /** Its IPv4 addresses are private: of it, too, the LAN holds nothing. */
+    readonly isInside?: true;
+    /** Of these, what the LAN behind the uplink of this host holds. */
     readonly lan?: readonly IpBlock[];
   };
   /** The same by way of a bridge: its guests are where the host is in each other's eyes, and where they are in the LAN's. */
@@ -181,10 +186,14 @@ export function portElements(binding: PortBinding): readonly PlacedElement[] {
   return once(elements);
 }
 
-/** Where the host routes what the port sends. */
+/** Where the host routes what the port sends, and as whom. */
 function hostRouteElements(port: Uint8Array, binding: PortBinding): readonly PlacedElement[] {
-  const { brouter } = binding;
-  return [...(brouter === undefined ? [] : broutedPortElements(binding, brouter)), ...wayElements(port, binding)];
+  const { brouter, nat } = binding;
+  return [
+    ...(brouter === undefined ? [] : broutedPortElements(binding, brouter)),
+    ...wayElements(port, binding),
+    ...(nat === undefined ? [] : translationElements(port, nat)),
+  ];
 }
 
 /** Of a routed port: where its packets may go, and who else is on a link of its own. */

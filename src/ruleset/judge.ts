@@ -177,6 +177,8 @@ function holds(judgement: Judgement, match: Match): boolean {
     case "state":
     case "opens":
     case "labelled":
+    case "redirected":
+    case "answers":
       throw new TypeError("interface names and connections are for other tables than the guard of a port");
     default:
       return unreachable(match);
@@ -218,6 +220,8 @@ function run(judgement: Judgement, statement: Statement): boolean {
     case "flowMark":
     case "label":
     case "untrack":
+    case "translate":
+    case "masquerade":
       throw new TypeError("connections are for other tables than the guard of a port");
     case "write":
       return judgement.packet.write(statement.field, octetsOf(statement.field, statement.value));

@@ -49,8 +49,8 @@ export const serviceRanges = [
 const ruleSets: readonly SetSpec[] = [
   { name: "out_pairs", key: ["flowMark", "mark"], to: "mark", use: "static" },
   { name: "out_any", key: ["mark"], to: "mark", use: "static" },
-  { name: "out_ranges4", key: ["mark", "opened4"], to: "mark", size: RANGES, use: "ranges" },
-  { name: "out_ranges6", key: ["mark", "opened6"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "out_ranges4", key: ["mark", "answerer4"], to: "mark", size: RANGES, use: "ranges" },
+  { name: "out_ranges6", key: ["mark", "answerer6"], to: "mark", size: RANGES, use: "ranges" },
   { name: "in_pairs", key: ["flowMark", "mark"], to: "mark", use: "static" },
   { name: "in_any", key: ["flowMark"], to: "mark", use: "static" },
   { name: "in_ranges4", key: ["flowMark", "opener4"], to: "mark", size: RANGES, use: "ranges" },

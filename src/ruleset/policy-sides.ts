@@ -1,5 +1,6 @@
 /** Whether the groups of both ends let a flow be opened: the same chains for either end, and for either end taken as the opener. */
 import { back, type Chain, type Field, goTo, inSet, is, jumpTo, next, type Rule, rule, when } from "./ast.ts";
+import { PROTOCOL } from "./parts.ts";
 import {
   type AddressSets,
   CLASS,
@@ -23,19 +24,30 @@ interface Orientation {
   readonly suffix: "" | "_turned";
   readonly opener: readonly [Field, Field];
   readonly opened: readonly [Field, Field];
-  readonly service: Field;
+  /** By protocol, what it was opened to. */
+  readonly services: ReadonlyMap<number, Field>;
 }
+/**
+ * The opened end is who answers: the same as who was addressed, or, where the host translates, the guest behind the public address, with its own port.
+ * ICMP has no ports to translate, and answers with another type than it asks with.
+ */
 export const straight: Orientation = {
   suffix: "",
   opener: ["opener4", "opener6"],
-  opened: ["opened4", "opened6"],
-  service: "service",
+  opened: ["answerer4", "answerer6"],
+  services: new Map<number, Field>([
+    [PROTOCOL.tcp, "answererPort"],
+    [PROTOCOL.udp, "answererPort"],
+    [PROTOCOL.icmp, "service"],
+    [PROTOCOL.icmp6, "service"],
+  ]),
 };
+/** Only of TCP: nothing else is known from the middle on. */
 export const turned: Orientation = {
   suffix: "_turned",
-  opener: ["turnedOpener4", "turnedOpener6"],
-  opened: ["turnedOpened4", "turnedOpened6"],
-  service: "turnedService",
+  opener: ["answerer4", "answerer6"],
+  opened: ["opener4", "opener6"],
+  services: new Map<number, Field>([[PROTOCOL.tcp, "openerPort"]]),
 };
 
 const ends = ({ suffix, opener, opened }: Orientation): readonly Chain[] => [
@@ -53,13 +65,17 @@ const ends = ({ suffix, opener, opened }: Orientation): readonly Chain[] => [
 ];
 
 /** Whether the set of services whose number is in the mark holds what the flow was opened to: then the mark says everything. */
-const services = ({ suffix, service }: Orientation): Chain => ({
+const services = ({ suffix, services: fields }: Orientation): Chain => ({
   name: `services${suffix}`,
   rules: [
-    ...serviceRanges.flatMap(({ protocol, name }) => [
-      rule([is("transport", protocol), inSet("service", "mark", "transport", service)], [marked(EVERYTHING)], back),
-      rule([is("transport", protocol), inSet(name, "mark", service)], [marked(EVERYTHING)], back),
-    ]),
+    ...serviceRanges.flatMap(({ protocol, name }) => {
+      const service = fields.get(protocol);
+      if (service === undefined) return [];
+      return [
+        rule([is("transport", protocol), inSet("service", "mark", "transport", service)], [marked(EVERYTHING)], back),
+        rule([is("transport", protocol), inSet(name, "mark", service)], [marked(EVERYTHING)], back),
+      ];
+    }),
     rule([inSet("protocols", "mark", "transport")], [marked(EVERYTHING)], back),
   ],
 });
@@ -76,6 +92,8 @@ function side(name: "out" | "in", orientation: Orientation): Chain {
   const nic = name === "out" ? "nic_opener" : "nic_opened";
   const judged = name === "out" ? "mark" : "flowMark";
   const [other4, other6] = name === "out" ? orientation.opened : orientation.opener;
+  // A prefix that a guest may use holds the public address it uses, too, whoever is behind it.
+  const dialled = [rule([], [mapped("out_ranges4", "mark", "opened4")], jumpTo(`services${suffix}`))];
   const [opener, found] = [when([], jumpTo(`class_opener${suffix}`)), jumpTo(`services${suffix}`)];
   return {
     name: `policy_${name}${suffix}`,
@@ -94,6 +112,7 @@ function side(name: "out" | "in", orientation: Orientation): Chain {
       rule([], [mapped(`${name}_ranges4`, judged, other4)], found),
       rule([], [mapped(`${name}_ranges6`, judged, other6)], found),
       ALLOWED,
+      ...(name === "out" && suffix === "" ? [opener, ...dialled, ALLOWED] : []),
       when([], goTo(`refuse_${name}${suffix}`)),
     ],
   };

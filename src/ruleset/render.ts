@@ -46,6 +46,10 @@ function renderMatch(match: Match): string {
       return "ct state new ct status ! confirmed";
     case "labelled":
       return `ct label ${match.label}`;
+    case "redirected":
+      return "ct status dnat";
+    case "answers":
+      return "ct direction reply";
     default:
       return unreachable(match);
   }
@@ -77,6 +81,10 @@ function renderStatement(statement: Statement): string {
       return `ct label set ${statement.label}`;
     case "untrack":
       return "notrack";
+    case "translate":
+      return `${statement.end === "source" ? "snat" : "dnat"} ip to ${spell(statement.key)} map @${statement.map}`;
+    case "masquerade":
+      return "masquerade";
     case "learnAs":
       return `update @${statement.set} { ${spell(statement.key)} : ${spell([statement.to])} }`;
     case "write":
@@ -141,7 +149,7 @@ const USE: Record<SetSpec["use"], string> = {
 };
 
 function renderSet(set: SetSpec): string {
-  const type = `typeof ${declare(set.key)}${set.to === undefined ? "" : ` : ${declare([set.to])}`};`;
+  const type = `typeof ${declare(set.key)}${set.to === undefined ? "" : ` : ${declare([set.to].flat())}`};`;
   return `\t${set.to === undefined ? "set" : "map"} ${set.name} { ${type}${set.size === undefined ? "" : ` size ${set.size};`}${USE[set.use]} }\n`;
 }
 
@@ -149,7 +157,7 @@ function renderChain(chain: Chain): string {
   const hook =
     chain.hook === undefined
       ? ""
-      : `\t\ttype filter hook ${chain.hook.hook} priority ${chain.hook.priority}; policy accept;\n`;
+      : `\t\ttype ${chain.hook.type ?? "filter"} hook ${chain.hook.hook} priority ${chain.hook.priority}; policy accept;\n`;
   return `\tchain ${chain.name} {\n${hook}${chain.rules.map((r) => `\t\t${renderRule(r)}\n`).join("")}\t}\n`;
 }
 

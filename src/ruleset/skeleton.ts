@@ -4,6 +4,7 @@ import type { Table } from "./ast.ts";
 import { birthTables } from "./birth.ts";
 import { unroutedChains, unroutedSets } from "./brouted-ways.ts";
 import { guardTable } from "./guard.ts";
+import { natChains, natSets } from "./nat.ts";
 import { gateChains, policyChains } from "./policy.ts";
 import { gateSets, type PolicyFamily, policySets } from "./policy-sets.ts";
 import { renderTables } from "./render.ts";
@@ -15,6 +16,8 @@ export interface Skeleton {
   readonly tables: readonly Table[];
   /** Where the service policy is judged. */
   readonly families: readonly PolicyFamily[];
+  /** Whether addresses are translated. */
+  readonly nat: boolean;
   /** Sets and chains; hooks nothing. */
   readonly body: string;
   /** Base chains that close unarmed ports. */
@@ -32,10 +35,11 @@ function digest(text: string): string {
 }
 
 /** Chains that others lead to stand first. */
-function withPolicy(table: Table, families: readonly PolicyFamily[]): Table {
+function withPolicy(table: Table, families: readonly PolicyFamily[], nat: boolean): Table {
   const { family, sets, chains } = table;
   const gate = family === "bridge" && families.length > 0;
   const ways = family === "inet";
+  const translates = ways && nat;
   const judges = families.find((one) => one === family);
   return {
     family,
@@ -45,21 +49,30 @@ function withPolicy(table: Table, families: readonly PolicyFamily[]): Table {
       ...(gate ? gateSets : []),
       ...(family === "bridge" ? unroutedSets : []),
       ...(ways ? waySets : []),
+      ...(translates ? natSets : []),
     ],
     chains: [
       ...(judges === undefined ? [] : policyChains(judges)),
       ...(gate ? gateChains : []),
       ...(family === "bridge" ? unroutedChains : []),
-      ...(ways ? wayChains : []),
+      ...(translates ? natChains : []),
+      ...(ways ? wayChains(nat) : []),
       ...chains,
     ],
   };
 }
 
-/** @param families where the service policy is judged; without any a NIC that needs it is refused */
-export function buildSkeleton(prefixes: readonly PortPrefix[], families: readonly PolicyFamily[]): Skeleton {
-  const tables = [guardTable, ...birthTables([...prefixes].sort()).map((table) => withPolicy(table, families))];
+/**
+ * @param families where the service policy is judged; without any a NIC that needs it is refused
+ * @param nat whether addresses can be translated; without it ports of such networks are refused
+ */
+export function buildSkeleton(
+  prefixes: readonly PortPrefix[],
+  families: readonly PolicyFamily[],
+  nat: boolean = families.includes("inet"),
+): Skeleton {
+  const tables = [guardTable, ...birthTables([...prefixes].sort()).map((table) => withPolicy(table, families, nat))];
   const draft = renderTables(tables, "draft");
   const table = tablePrefix + digest(draft.body + draft.hooks);
-  return { table, tables, families, ...renderTables(tables, table) };
+  return { table, tables, families, nat, ...renderTables(tables, table) };
 }

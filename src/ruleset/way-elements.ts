@@ -22,22 +22,33 @@ function widest(spans: readonly Span[]): readonly Span[] {
   );
 }
 
-function ranges(family: 4 | 6, spans: readonly Span[]): readonly PlacedElement[] {
+function ranges(set: string, family: 4 | 6, spans: readonly Span[]): readonly PlacedElement[] {
   return widest(spans).map(({ first, last }) => ({
     family: "inet",
-    set: `on_link${family}`,
+    set,
     ...familyRange(family, first, last),
   }));
 }
 
 function lanOf({ prefix4, routed }: NetworkFacts): readonly Span[] {
   if (routed === undefined) return [];
-  if (routed.isPool === true) return (routed.lan ?? []).map(blockOctets);
-  return [prefix4Octets(prefix4), ...(routed.prefix6 === undefined ? [] : [prefix6Bounds(routed.prefix6)])];
+  const held = (routed.lan ?? []).map(blockOctets);
+  if (routed.isPool === true) return held;
+  const six = routed.prefix6 === undefined ? [] : [prefix6Bounds(routed.prefix6)];
+  return routed.isInside === true ? [...held, ...six] : [prefix4Octets(prefix4), ...six];
 }
 
 export function onLinkElements(networks: readonly NetworkFacts[]): readonly PlacedElement[] {
   const spans = networks.flatMap(lanOf);
   const ofFamily = (octets: number): readonly Span[] => spans.filter(({ first }) => first.length === octets);
-  return [...ranges(4, ofFamily(4)), ...ranges(6, ofFamily(16))];
+  const inside = networks.filter(({ routed }) => routed?.isInside === true);
+  return [
+    ...ranges("on_link4", 4, ofFamily(4)),
+    ...ranges("on_link6", 6, ofFamily(16)),
+    ...ranges(
+      "inside4",
+      4,
+      inside.map(({ prefix4 }) => prefix4Octets(prefix4)),
+    ),
+  ];
 }

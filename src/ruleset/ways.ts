@@ -4,6 +4,7 @@
  */
 import { accept, type Chain, drop, goTo, inSet, is, rule, type SetSpec, when } from "./ast.ts";
 import { broutedWayChains, broutedWaySets, broutedWays } from "./brouted-ways.ts";
+import { natWays } from "./nat.ts";
 import { countedDrop, ETHER_TYPE, PORTS } from "./parts.ts";
 
 export const waySets: readonly SetSpec[] = [
@@ -29,7 +30,8 @@ export const waySets: readonly SetSpec[] = [
 const IP4 = is("protocol", ETHER_TYPE.ip4);
 const IP6 = is("protocol", ETHER_TYPE.ip6);
 
-export const wayChains: readonly Chain[] = [
+/** @param nat whether this host translates: then what goes in and out of guests inside has rules of its own first */
+export const wayChains = (nat: boolean): readonly Chain[] => [
   ...broutedWayChains,
   countedDrop("astray_from", "astray_from", "iif"),
   countedDrop("astray_to", "astray_to", "oif"),
@@ -76,6 +78,7 @@ export const wayChains: readonly Chain[] = [
     name: "way",
     hook: { hook: "forward", priority: -10 },
     rules: [
+      ...(nat ? natWays : []),
       ...broutedWays,
       when([inSet("ways", "iif", "oif"), inSet("routed", "iif")], goTo("way_out")),
       when([inSet("ways", "iif", "oif")], goTo("way_in")),

@@ -18,7 +18,6 @@ import {
 } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupRule, GroupSpec, Peer, PortRange, Service } from "../model/policy.ts";
-import type { RateSettings, Share } from "../model/rates.ts";
 import {
   type Addressing,
   type AllowedPair,
@@ -42,8 +41,10 @@ import {
 import { byHand, byMac, managed, nicTell } from "./addressing-shapes.ts";
 import { nicClaim } from "./claim-shape.ts";
 import { identityShape, learnedShape, relayShape, snoopShape } from "./learned-shapes.ts";
+import { rates } from "./rates.ts";
 import { either, fields, list, oneOf, optional, type Shape, shape, text, variants, whole } from "./shape.ts";
 import type { Json, Key } from "./store.ts";
+import { natWiring, type PublicRecord, publicRecord, publicServices } from "./translation.ts";
 
 /** A NIC that holds an address or a MAC. */
 export interface ClaimRecord {
@@ -67,6 +68,7 @@ export type ParsedKey =
   | NamedKey<"group">
   | NamedKey<"guest">
   | AddressKey<"address">
+  | { readonly kind: "public"; readonly what: Ipv4Address }
   | { readonly kind: "mac"; readonly what: MacAddress }
   | { readonly kind: "claim"; readonly what: string; readonly guest: ObjectName; readonly nic: number }
   | { readonly kind: "attachment"; readonly host: HostId; readonly port: InterfaceName }
@@ -77,6 +79,7 @@ interface Values {
   readonly group: GroupSpec;
   readonly guest: Guest;
   readonly address: ClaimRecord;
+  readonly public: PublicRecord;
   readonly mac: ClaimRecord;
   readonly claim: NicClaim;
   readonly attachment: Attachment;
@@ -107,6 +110,7 @@ const wiring = variants<Wiring>({
     uplink: interfaceName,
     gives: oneOf(...routedGives),
   }),
+  nat: natWiring,
   brouted: fields<Extract<Wiring, { readonly kind: "brouted" }>>({
     kind: oneOf("brouted"),
     bridge: interfaceName,
@@ -146,18 +150,6 @@ const ipBlock = variants<IpBlock>({
   prefix6: fields<Extract<IpBlock, { readonly kind: "prefix6" }>>({ kind: oneOf("prefix6"), prefix: prefix6 }),
 });
 const mode = oneOf<Mode>("enforce", "observe");
-const share = optional(fields<Share>({ perSecond: whole(1), burst: whole(1) }));
-const rates = fields<RateSettings>({
-  arp: share,
-  nd: share,
-  dhcp: share,
-  multicast: share,
-  syn: share,
-  packets: share,
-  bytes: share,
-  toGuestPackets: share,
-  toGuestBytes: share,
-});
 const nicSpec = fields<NicSpec>({
   network: objectName,
   mac: optional(mac),
@@ -171,6 +163,8 @@ const nicSpec = fields<NicSpec>({
   rates,
   connections: optional(whole(1)),
   groups: list(objectName),
+  public4: optional(address4),
+  services: optional(publicServices),
   tell: optional(nicTell),
 });
 const claim = fields<ClaimRecord>({ guest: objectName, nic: whole(0) });
@@ -206,6 +200,7 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
     nics: list(identityShape),
   }),
   address: claim,
+  public: publicRecord,
   mac: claim,
   claim: nicClaim,
   attachment: fields<Attachment>({
@@ -250,6 +245,8 @@ function keyOf(record: ParsedKey): Key {
       return keys[record.kind](record.name);
     case "address":
       return keys.address(record.network, record.address);
+    case "public":
+      return keys.public(record.what);
     case "mac":
       return keys.mac(record.what);
     case "claim":
@@ -274,6 +271,10 @@ function readKey([kind, first = "", second = ""]: readonly string[]): ParsedKey 
     case "lease":
       if (name === undefined || address === undefined) return undefined;
       return { kind, what: `${name}/${address}`, network: name, address };
+    case "public": {
+      const what = parseIpv4(first);
+      return what === undefined ? undefined : { kind, what };
+    }
     case "mac": {
       const what = parseMac(first);
       return what === undefined ? undefined : { kind, what };
@@ -320,6 +321,8 @@ export function decodeRecord(key: Key, json: Json): StoreRecord {
     }
     case "address":
       return { ...parsed, value: checked(key, json, shapes.address) };
+    case "public":
+      return { ...parsed, value: checked(key, json, shapes.public) };
     case "mac":
       return { ...parsed, value: checked(key, json, shapes.mac) };
     case "claim":

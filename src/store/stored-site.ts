@@ -1,9 +1,10 @@
 /** The whole of a store, read back and sorted by kind. */
+import type { Ipv4Address } from "../model/ipv4.ts";
 import type { MacAddress } from "../model/mac.ts";
 import type { ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
-import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim } from "../model/resources.ts";
+import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim, PublicHolder } from "../model/resources.ts";
 import { type ClaimRecord, decodeRecord, type StoreRecord } from "./collections.ts";
 import type { Key, Revision, Snapshot } from "./store.ts";
 
@@ -17,6 +18,7 @@ export interface StoredSite {
   readonly leases: Map<string, DhcpLease>;
   readonly addressClaims: Map<string, ClaimRecord>;
   readonly macClaims: Map<MacAddress, ClaimRecord>;
+  readonly publics: Map<Ipv4Address, readonly PublicHolder[]>;
   /** By `guest/nic`. */
   readonly nicClaims: Map<string, NicClaim>;
   readonly revisions: Map<Key, Revision>;
@@ -32,6 +34,8 @@ function putRecord(site: StoredSite, key: Key, record: StoreRecord): StoredSite[
       return site.guests.set(record.name, record.value);
     case "address":
       return site.addressClaims.set(record.what, record.value);
+    case "public":
+      return site.publics.set(record.what, record.value.holders);
     case "mac":
       return site.macClaims.set(record.what, record.value);
     case "claim":
@@ -55,6 +59,7 @@ export function loadSite({ entries }: Snapshot): StoredSite {
     leases: new Map(),
     addressClaims: new Map(),
     macClaims: new Map(),
+    publics: new Map(),
     nicClaims: new Map(),
     revisions: new Map(),
   };

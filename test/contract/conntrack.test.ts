@@ -113,7 +113,7 @@ function kernelWorld(): World {
   };
 }
 
-const withoutId = ({ id: _, ...tuple }: Flow): Tuple => tuple;
+const withoutId = ({ id: _, reply: __, ...tuple }: Flow): Tuple => tuple;
 const tuplesOf = ({ conntrack }: World, zone: number): readonly Tuple[] => [...conntrack.flows(zone)].map(withoutId);
 function only(flows: Iterable<Flow>, tuple: Tuple): Flow {
   const [flow, ...more] = [...flows].filter((held) => held.fromPort === tuple.fromPort && held.from === tuple.from);
@@ -211,6 +211,32 @@ test("a walk through thousands, each removed on the way, misses none", async () 
   }
   expect(met.size).toBe(count);
   expect([...conntrack.flows(7)]).toEqual([]);
+  conntrack.close();
+});
+
+test("who answers is told beside it: behind a translated address whoever that leads to", async () => {
+  const { conntrack, track } = kernelWorld();
+  command(
+    "nft",
+    `table ip lead {
+	chain lead {
+		type nat hook prerouting priority dstnat;
+		ip daddr 10.7.0.1 udp dport 5353 dnat to 10.8.0.1:53
+	}
+}`,
+  );
+  const plain = opened(7, 4501);
+  const led: Tuple = { ...opened(7, 4502), toPort: 5353 };
+  await track(plain);
+  await track(led);
+  expect(only(conntrack.flows(7), plain).reply).toEqual({ from: plain.to, to: plain.from, fromPort: 53, toPort: 4501 });
+  expect(only(conntrack.flows(7), led).reply).toEqual({
+    from: ip4Of("10.8.0.1"),
+    to: led.from,
+    fromPort: 53,
+    toPort: 4502,
+  });
+  command("nft", "delete", "table", "ip", "lead");
   conntrack.close();
 });
 

@@ -24,6 +24,8 @@ const policy = `table inet ${TABLE} {
 	set conns { typeof ct zone . ct original ip saddr; ct count over 8192
 	}
 	map zone { typeof meta iif : ct zone; size 1024; }
+	map leaves { typeof ip saddr : ip daddr; }
+	map services { typeof ip daddr . meta l4proto . th dport : ip saddr . th dport; }
 	map class { typeof ct zone . ip daddr . meta mark : meta mark; size 1024; flags interval; }
 }
 `;
@@ -220,6 +222,35 @@ describe.each([
       expect(command("nft", "-y", "list", "map", "inet", TABLE, "zone")).toContain(`: ${0x1234} }`);
     nft.commit([{ op: "delete-elements", set: zone, elements: [{ key: u32(7) }] }]);
     expect(data()).toEqual([]);
+    nft.close();
+  });
+
+  test("a map leads from a public address, and from one of its ports, to others: as nft itself shows it, and not to two at once", async () => {
+    const nft = await fresh();
+    await nft.load(policy);
+    const [leaves, services] = [set("leaves", "inet"), set("services", "inet")];
+    const inside = Uint8Array.of(10, 66, 0, 10);
+    const outside = Uint8Array.of(203, 0, 113, 5);
+    const at = (protocol: number, port: number): Uint8Array => concatKey(outside, Uint8Array.of(protocol), u16be(port));
+    const to = (port: number): Uint8Array => concatKey(inside, u16be(port));
+    const add = (key: Uint8Array, data: Uint8Array) =>
+      ({ op: "add-elements", set: services, elements: [{ key, data }] }) as const;
+    nft.commit([
+      { op: "add-elements", set: leaves, elements: [{ key: inside, data: outside }] },
+      add(at(6, 8080), to(80)),
+      add(at(17, 8080), to(53)),
+    ]);
+    expect(nft.lookup(leaves, [inside])[0]?.data).toEqual(outside);
+    expect(nft.lookup(services, [at(6, 8080), at(6, 80)]).map(({ data }) => data)).toEqual([to(80)]);
+    expect(nft.elements(services)).toHaveLength(2);
+    expect(() => nft.commit([add(at(6, 8080), to(81))]), "another guest's port").toThrow(GuardError);
+    nft.commit([{ op: "delete-elements", set: services, elements: [{ key: at(6, 8080) }] }, add(at(6, 8080), to(81))]);
+    expect(nft.lookup(services, [at(6, 8080)])[0]?.data).toEqual(to(81));
+    if (name === "kernel") {
+      const listed = command("nft", "-n", "list", "map", "inet", TABLE, "services");
+      expect(listed).toContain("203.0.113.5 . 6 . 8080 : 10.66.0.10 . 81");
+      expect(listed).toContain("203.0.113.5 . 17 . 8080 : 10.66.0.10 . 53");
+    }
     nft.close();
   });
 

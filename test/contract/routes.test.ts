@@ -14,6 +14,7 @@ import { isIpv6, parseIp } from "../../src/model/ip-block.ts";
 import { ipv4ToBytes } from "../../src/model/ipv4.ts";
 import { ipv6ToBytes } from "../../src/model/ipv6.ts";
 import { parseMac } from "../../src/model/mac.ts";
+import { LOOPBACK } from "../../src/ruleset/nat.ts";
 import { command, ipBatch, ownNamespace } from "../support/namespace.ts";
 
 ownNamespace("routes");
@@ -130,6 +131,19 @@ describe.each([
     expect(texts(routes.held())).toEqual(texts(whole));
     expect(texts(routes.held("proxy"))).toEqual(texts(whole.filter(({ kind }) => kind === "proxy")));
     for (let round = 0; round < 2; round += 1) for (const item of [...whole].reverse()) routes.remove(item);
+    expect(routes.held()).toEqual([]);
+    routes.close();
+  });
+
+  test("a public address is routed to the loopback device, and answered for", () => {
+    const { routes } = open();
+    const items: readonly RouteItem[] = [
+      { kind: "route", ifindex: LOOPBACK, address: bytesOf("203.0.113.5"), length: 32 },
+      proxy("203.0.113.5"),
+    ];
+    for (let round = 0; round < 2; round += 1) for (const item of items) routes.add(item);
+    expect(texts(routes.held())).toEqual(texts(items));
+    for (const item of items) routes.remove(item);
     expect(routes.held()).toEqual([]);
     routes.close();
   });

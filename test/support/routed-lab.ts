@@ -19,7 +19,7 @@ export interface RoutedLab {
 
 /** By hand, as DHCP would: its address alone and the port's gateway, or the network's prefix and gateway. */
 export async function addressRouted(lab: Lab, guest: GuestBox, gives: "address" | "prefix"): Promise<void> {
-  const { gateway } = lab.topology;
+  const { gateway4 } = lab.topology.guests4;
   const lines =
     gives === "address"
       ? [
@@ -31,7 +31,7 @@ export async function addressRouted(lab: Lab, guest: GuestBox, gives: "address" 
       : [
           `address replace ${guest.address}/24 dev eth0`,
           "link set eth0 up",
-          `route replace default via ${gateway.address} dev eth0`,
+          `route replace default via ${gateway4} dev eth0`,
         ];
   await lab.must(guest.box, ["ip", "-4", "-batch", "-"], { stdin: `${lines.join("\n")}\n` });
   if (gives === "prefix") return addressGuest6(lab, guest);

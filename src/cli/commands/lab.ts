@@ -42,7 +42,7 @@ const upCommand: Command = {
       type: "string",
       value: "KIND",
       default: "bridged",
-      text: "how guests reach the LAN: bridged, routed, brouted or transport",
+      text: "how guests reach the LAN: bridged, routed, brouted, transport or nat",
     },
     "no-agent": { type: "boolean", text: "raise the boxes only" },
   },

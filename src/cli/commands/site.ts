@@ -92,7 +92,7 @@ const columns: Record<Kind, readonly Column<ObjectView>[]> = {
     { title: "NIC", text: (row) => eachNic(row, (_, i) => String(i)) },
     { title: "NETWORK", text: (row) => eachNic(row, (nic) => textOf(field(nic, "network"))) },
     { title: "MAC", text: (row) => eachNic(row, (nic) => textOf(field(nic, "mac"))) },
-    { title: "ADDRESS", text: (row) => eachNic(row, (nic) => textOf(field(nic, "addresses4"))) },
+    { title: "ADDRESS", text: (row) => eachNic(row, (nic, i) => addressText(nic, nicsOf(field(row.spec, "nics"))[i])) },
     { title: "PORT", text: (row) => eachNic(row, (nic) => textOf(field(nic, "port"))) },
     { title: "STATE", text: (row) => eachNic(row, (nic) => textOf(field(nic, "state"))) },
   ],
@@ -101,6 +101,12 @@ const columns: Record<Kind, readonly Column<ObjectView>[]> = {
 const nicsOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 const eachNic = (row: ObjectView, text: (nic: unknown, index: number) => string): string =>
   nicsOf(field(row.status, "nics")).map(text).join(" ");
+
+/** `10.66.0.10=203.0.113.5`: with the public addresses that lead there. */
+function addressText(nic: unknown, spec: unknown): string {
+  const outside = [spec, ...nicsOf(field(spec, "services"))].flatMap((one) => field(one, "public4") ?? []);
+  return [textOf(field(nic, "addresses4")), ...new Set(outside.map(textOf))].join("=");
+}
 
 export const getCommand: Command = {
   name: "get",
