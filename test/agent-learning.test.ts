@@ -563,7 +563,7 @@ describe("two hosts with one store", () => {
     const second = await createHost(RELAY, first);
     await bindOnSecond(second, GIVEN);
     const back = first.links.add("vif9.0");
-    await first.agent.operations.attach({ port: "vif9.0", guest: "web2" });
+    await first.agent.operations.attach({ port: "vif9.0", guest: "web2", move: "ask" });
     expect((await first.agent.operations.status()).ports).toMatchObject([{}, { addresses4: [GIVEN] }]);
     await second.agent.operations.detach("vif1.0");
     await first.settled();

@@ -111,17 +111,18 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
   }
 
   function release(ifindex: number, wish?: PortWish): void {
-    const own = wanted.get(ifindex) ?? wish?.routed;
+    const own = wanted.get(ifindex) ?? routingOf(wish);
     wanted.delete(ifindex);
     withdraw(own?.items.filter((item) => !isWantedElsewhere(own, item)) ?? []);
     putBackAll((other) => other === ifindex);
   }
 
-  function isWithdrawn({ routed }: PortWish): boolean {
-    if (routed === undefined) return true;
+  function isWithdrawn(wish: PortWish): boolean {
+    const routing = routingOf(wish);
+    if (routing === undefined) return true;
     const held = new Set(routes.held().map(routeText));
     const isAnswering = ({ kind }: RouteItem): boolean => kind === "proxy" || kind === "route";
-    const own = routed.items.filter((item) => isAnswering(item) && !isWantedElsewhere(routed, item));
+    const own = routing.items.filter((item) => isAnswering(item) && !isWantedElsewhere(routing, item));
     return !own.some((item) => held.has(routeText(item)));
   }
 

@@ -68,9 +68,10 @@ vif = [ 'mac=$2,bridge=br0,script=$PWD/hooks/vif-vifguard' ]
 CFG
 }
 domain u1 fe:00:cb:00:71:0a stay
-domain u2 fe:00:cb:00:71:0b ""
+# Long enough to be seen by a dom-0 that takes its time.
+domain u2 fe:00:cb:00:71:0b linger
 told() { for try in $(seq 600); do grep -q "GUEST: done" "/var/log/xen/console/guest-$1.log" 2>/dev/null && break; sleep 0.2; done; }
-over() { for try in $(seq 300); do xl list "$1" >/dev/null 2>&1 || break; sleep 0.2; done; }
+over() { for try in $(seq 600); do xl list "$1" >/dev/null 2>&1 || break; sleep 0.2; done; }
 ports() { $VIFGUARD status >/run/status && awk '/^vif[0-9.]+ / { print $2, $3 }' /run/status; }
 # What vanished is forgotten at the agent's next event.
 settled() { for try in $(seq 5); do [ "$(ports | wc -l)" = "$1" ] && break; sleep 0.5; done; }

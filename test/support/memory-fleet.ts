@@ -143,7 +143,7 @@ name: web1
 spec: { nics: [ { network: lan0, address4: 10.0.0.10 }${more} ] }
 `;
 
-export const ADDRESS = Uint8Array.of(10, 0, 0, 10);
+const ADDRESS = Uint8Array.of(10, 0, 0, 10);
 
 function createHost(name: string, wired: Wired, store: Store, looked: () => void) {
   const [nft, links, routes, sysctls, frames] = [
