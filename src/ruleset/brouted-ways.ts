@@ -29,6 +29,11 @@ export const broutedWaySets: readonly SetSpec[] = [
   { name: "brouted6", key: ["ip6Source"], size: 4 * PORTS, use: "static" },
   { name: "brouteds4", key: ["protocol", "ip4Source"], size: RANGES, use: "ranges" },
   { name: "brouteds6", key: ["protocol", "ip6Source"], size: RANGES, use: "ranges" },
+  // Addresses of stateful NICs, as in the maps of the service policy: before Linux 6.5 a map cannot be asked whether it holds something, and what it holds would cost the mark.
+  { name: "judged4", key: ["source4"], size: PORTS, use: "static" },
+  { name: "judged6", key: ["source6"], size: PORTS, use: "static" },
+  { name: "judgeds4", key: ["protocol", "source4"], size: RANGES, use: "ranges" },
+  { name: "judgeds6", key: ["protocol", "source6"], size: RANGES, use: "ranges" },
   { name: "brouters", key: ["iif"], size: 1024, use: "static" },
   { name: "brouter_macs", key: ["iif", "destinationMac"], size: 1024, use: "static" },
   { name: "brouted_astray", key: ["mark"], size: PORTS, use: "counted" },
@@ -93,16 +98,16 @@ export const broutedWayChains: readonly Chain[] = [
 
 /**
  * Connection tracking sees of an open guest only what it sends: its answers are bridged, and open NICs are not tracked there. Half a connection for each would fill
- * the table for nothing. The mark stays what it is: the maps are only asked.
+ * the table for nothing.
  */
 export const trackBrouted: Chain = {
   name: "track_brouted",
   rules: [
     ...(["source", "destination"] as const).flatMap((end) => [
-      when([inSet("tracked4", `${end}4`)], accept),
-      when([inSet("tracked6", `${end}6`)], accept),
-      when([inSet("tracks4", "protocol", `${end}4`)], accept),
-      when([inSet("tracks6", "protocol", `${end}6`)], accept),
+      when([inSet("judged4", `${end}4`)], accept),
+      when([inSet("judged6", `${end}6`)], accept),
+      when([inSet("judgeds4", "protocol", `${end}4`)], accept),
+      when([inSet("judgeds6", "protocol", `${end}6`)], accept),
     ]),
     rule([], [{ kind: "untrack" }], accept),
   ],

@@ -59,12 +59,16 @@ export interface PortPolicy {
 type Element = Omit<PlacedElement, "family">;
 
 /** In the set of single addresses, or in that of prefixes. */
-function addressElement(block: IpBlock, one: string, many: string, data: Uint8Array): Element {
+function addressKey(block: IpBlock, one: string, many: string): Element {
   const { first, last } = blockOctets(block);
   const family = first.length === 4 ? 4 : 6;
-  if ("address" in block) return { set: `${one}${family}`, key: first, data };
-  return { set: `${many}${family}`, ...familyRange(family, first, last), data };
+  if ("address" in block) return { set: `${one}${family}`, key: first };
+  return { set: `${many}${family}`, ...familyRange(family, first, last) };
 }
+const addressElement = (block: IpBlock, one: string, many: string, data: Uint8Array): Element => ({
+  ...addressKey(block, one, many),
+  data,
+});
 
 function* sideElements(side: "out" | "in", { any, pairs, ranges }: SideFacts): Iterable<Element> {
   for (const { judged, services } of any) yield { set: `${side}_any`, key: hostU32(judged), data: hostU32(services) };
@@ -145,6 +149,11 @@ function* nicElements({ ifindex, sources, observed, connections, newFlows }: Por
 export function portPolicyElements(policy: PortPolicy): readonly PlacedElement[] {
   return [
     ...policy.families.flatMap((family) => placedIn(family, nicElements(policy))),
+    // Where the host routes for brouted guests, whatever family judges them.
+    ...placedIn(
+      "inet",
+      policy.sources.map((what) => addressKey(what, "judged", "judgeds")),
+    ),
     { family: "bridge", set: "stateful", key: hostU32(policy.ifindex) },
   ];
 }

@@ -12,7 +12,9 @@ import { type Lab, raiseLab } from "../../src/lab/raise.ts";
 import { type GuestBox, hostDevice, type LabWiring } from "../../src/lab/topology.ts";
 import { HOST_PORT_MAC, PORT_GATEWAY4 } from "../../src/model/wiring.ts";
 import { toHex } from "../../src/packet/hex.ts";
+import { raiseBroutedLab } from "../support/brouted-lab.ts";
 import { eventually, guestAt, pings, raiseGuardedLab, raisePlainLab } from "../support/guarded-lab.ts";
+import { raiseNatLab } from "../support/nat-lab.ts";
 import { addressRouted, raiseRoutedLab } from "../support/routed-lab.ts";
 import type { BenchRow } from "./row.ts";
 
@@ -35,7 +37,14 @@ const guarded: readonly {
   readonly raise: (name: string) => Promise<Raised>;
 }[] = [
   { name: "bridged", plain: "plain bridge", raise: (name) => raiseGuardedLab(name, 1) },
+  { name: "brouted", plain: "plain routing", raise: (name) => raiseBroutedLab({ name, guests: 1 }) },
   { name: "routed", plain: "plain routing", raise: (name) => raiseRoutedLab({ name, guests: 1 }) },
+  {
+    name: "transport",
+    plain: "plain routing",
+    raise: (name) => raiseRoutedLab({ name, guests: 1, wiring: "transport" }),
+  },
+  { name: "nat", plain: "plain routing", raise: (name) => raiseNatLab({ name, guests: 1 }) },
 ];
 
 type PlainKind = "plain bridge" | "plain routing";

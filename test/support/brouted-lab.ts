@@ -1,12 +1,9 @@
 /** Labs of brouted guests: in the bridge of their host for what is sent to them, behind its routing for what they send. */
-import { connect } from "../../src/api/client.ts";
-import { attachGuest, startAgent } from "../../src/lab/guarded.ts";
-import { type Lab, raiseLab } from "../../src/lab/raise.ts";
-import type { LabAgent } from "../../src/lab/state.ts";
-import { type GuestBox, globalOf, type HostBox, type LabOptions, llOf } from "../../src/lab/topology.ts";
+import type { Lab } from "../../src/lab/raise.ts";
+import { type GuestBox, globalOf, type LabOptions, llOf, type Topology } from "../../src/lab/topology.ts";
 import { BROUTED_GATEWAY6 } from "../../src/model/wiring.ts";
-import { applyText, type SiteExtras, siteText } from "./guarded-lab.ts";
-import type { RoutedLab } from "./routed-lab.ts";
+import { type SiteExtras, siteText } from "./guarded-lab.ts";
+import { type RoutedLab, raiseHosts } from "./routed-lab.ts";
 
 /** By hand, as DHCP and the router advertisement would: the network's prefix and gateway, and of IPv6 the address alone. */
 export async function addressBrouted(lab: Lab, guest: GuestBox): Promise<void> {
@@ -28,36 +25,12 @@ export async function addressBrouted(lab: Lab, guest: GuestBox): Promise<void> {
     await lab.must(guest.box, ["ip", family, "-batch", "-"], { stdin: `${lines.join("\n")}\n` });
 }
 
-/** Nothing is left when it fails. Both hosts are told the same site; each has the ports of its own guests. */
-export async function raiseBroutedLab(
+export function raiseBroutedLab(
   options: Pick<LabOptions, "name" | "guests" | "hosts">,
   extras: SiteExtras = {},
 ): Promise<RoutedLab> {
-  const lab = await raiseLab({ ...options, nic: "veth", wiring: "brouted" });
-  try {
-    const agents = new Map<HostBox, LabAgent>();
-    for (const { box } of lab.topology.hosts) {
-      const agent = await startAgent(lab, [], box);
-      agents.set(box, agent);
-      await applyText({ client: connect(agent.socket) }, siteText(lab.topology, extras));
-    }
-    const agentAt = (host: HostBox): LabAgent => {
-      const agent = agents.get(host);
-      if (agent === undefined) throw new TypeError(`no agent at ${host}`);
-      return agent;
-    };
-    const guests: GuestBox[] = [];
-    for (const guest of lab.topology.guests) {
-      const own = { ...guest, mac: await attachGuest(lab, agentAt(guest.on), guest) };
-      await addressBrouted(lab, own);
-      guests.push(own);
-    }
-    const agent = agentAt("host");
-    return { lab, agent, client: connect(agent.socket), guests, agentAt };
-  } catch (cause) {
-    await lab.down();
-    throw cause;
-  }
+  const site = { text: (topology: Topology) => siteText(topology, extras), address: addressBrouted };
+  return raiseHosts({ ...options, wiring: "brouted" }, site);
 }
 
 /** No answer within a second: the control beside it shows that one comes in a hundredth of that. */

@@ -1,11 +1,6 @@
 /** Labs whose hosts translate: guests with private addresses, public ones on the LAN, on one host or on two. */
-import { connect } from "../../src/api/client.ts";
-import { attachGuest, startAgent } from "../../src/lab/guarded.ts";
-import { raiseLab } from "../../src/lab/raise.ts";
-import type { LabAgent } from "../../src/lab/state.ts";
-import type { Box, GuestBox, HostBox, LabOptions, Topology } from "../../src/lab/topology.ts";
-import { applyText } from "./guarded-lab.ts";
-import { addressRouted, type RoutedLab } from "./routed-lab.ts";
+import type { Box, GuestBox, LabOptions, Topology } from "../../src/lab/topology.ts";
+import { addressRouted, type RoutedLab, raiseHosts } from "./routed-lab.ts";
 
 export interface NatExtras {
   readonly gives?: "address" | "prefix";
@@ -49,35 +44,15 @@ export function natSite({ guests4, prefix6, guests }: Topology, extras: NatExtra
   return `${[...network, ...declared].join("\n")}\n`;
 }
 
-/** Nothing is left when it fails. Both hosts are told the same site. */
-export async function raiseNatLab(
+export function raiseNatLab(
   options: Pick<LabOptions, "name" | "guests" | "hosts">,
   extras: (topology: Topology) => NatExtras = () => ({}),
 ): Promise<RoutedLab> {
-  const lab = await raiseLab({ ...options, nic: "veth", wiring: "nat" });
-  try {
-    const own = extras(lab.topology);
-    const agents = new Map<HostBox, LabAgent>();
-    for (const { box } of lab.topology.hosts) {
-      const agent = await startAgent(lab, [], box);
-      agents.set(box, agent);
-      await applyText({ client: connect(agent.socket) }, natSite(lab.topology, own));
-    }
-    const agentAt = (host: HostBox): LabAgent => {
-      const agent = agents.get(host);
-      if (agent === undefined) throw new TypeError(`no agent at ${host}`);
-      return agent;
-    };
-    const guests: GuestBox[] = [];
-    for (const guest of lab.topology.guests) {
-      const attached = { ...guest, mac: await attachGuest(lab, agentAt(guest.on), guest) };
-      await addressRouted(lab, attached, own.gives ?? "address");
-      guests.push(attached);
-    }
-    const agent = agentAt("host");
-    return { lab, agent, client: connect(agent.socket), guests, agentAt };
-  } catch (cause) {
-    await lab.down();
-    throw cause;
-  }
+  return raiseHosts(
+    { ...options, wiring: "nat" },
+    {
+      text: (topology) => natSite(topology, extras(topology)),
+      address: (lab, guest) => addressRouted(lab, guest, extras(lab.topology).gives ?? "address"),
+    },
+  );
 }

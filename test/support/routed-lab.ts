@@ -3,7 +3,7 @@ import { type Client, connect } from "../../src/api/client.ts";
 import { attachGuest, startAgent } from "../../src/lab/guarded.ts";
 import { addressGuest6, type Lab, raiseLab } from "../../src/lab/raise.ts";
 import type { LabAgent } from "../../src/lab/state.ts";
-import { type GuestBox, globalOf, type HostBox, type LabOptions, llOf } from "../../src/lab/topology.ts";
+import { type GuestBox, globalOf, type HostBox, type LabOptions, llOf, type Topology } from "../../src/lab/topology.ts";
 import { link4At } from "../../src/model/transport.ts";
 import { PORT_GATEWAY4, PORT_GATEWAY6 } from "../../src/model/wiring.ts";
 import { applyText, type SiteExtras, siteText } from "./guarded-lab.ts";
@@ -66,18 +66,24 @@ export function addressGuest(lab: Lab, guest: GuestBox, gives: "address" | "pref
   return lab.topology.wiring === "transport" ? addressLink(lab, guest) : addressRouted(lab, guest, gives);
 }
 
-/** Nothing is left when it fails. Both hosts are told the same site; each has the ports of its own guests. */
-export async function raiseRoutedLab(
-  options: Pick<LabOptions, "name" | "guests" | "hosts"> & { readonly wiring?: "routed" | "transport" },
-  extras: SiteExtras = {},
+/** What the hosts are told, and how a guest is addressed. */
+export interface HostedSite {
+  readonly text: (topology: Topology) => string;
+  readonly address: (lab: Lab, guest: GuestBox) => Promise<void>;
+}
+
+/** Nothing is left when it fails. All hosts are told the same site; each has the ports of its own guests. */
+export async function raiseHosts(
+  options: Pick<LabOptions, "name" | "guests" | "hosts" | "wiring">,
+  { text, address }: HostedSite,
 ): Promise<RoutedLab> {
-  const lab = await raiseLab({ wiring: "routed", ...options, nic: "veth" });
+  const lab = await raiseLab({ ...options, nic: "veth" });
   try {
     const agents = new Map<HostBox, LabAgent>();
     for (const { box } of lab.topology.hosts) {
       const agent = await startAgent(lab, [], box);
       agents.set(box, agent);
-      await applyText({ client: connect(agent.socket) }, siteText(lab.topology, extras));
+      await applyText({ client: connect(agent.socket) }, text(lab.topology));
     }
     const agentAt = (host: HostBox): LabAgent => {
       const agent = agents.get(host);
@@ -87,7 +93,7 @@ export async function raiseRoutedLab(
     const guests: GuestBox[] = [];
     for (const guest of lab.topology.guests) {
       const own = { ...guest, mac: await attachGuest(lab, agentAt(guest.on), guest) };
-      await addressGuest(lab, own, extras.gives);
+      await address(lab, own);
       guests.push(own);
     }
     const agent = agentAt("host");
@@ -96,4 +102,17 @@ export async function raiseRoutedLab(
     await lab.down();
     throw cause;
   }
+}
+
+export function raiseRoutedLab(
+  options: Pick<LabOptions, "name" | "guests" | "hosts"> & { readonly wiring?: "routed" | "transport" },
+  extras: SiteExtras = {},
+): Promise<RoutedLab> {
+  return raiseHosts(
+    { wiring: "routed", ...options },
+    {
+      text: (topology) => siteText(topology, extras),
+      address: (lab, guest) => addressGuest(lab, guest, extras.gives),
+    },
+  );
 }
