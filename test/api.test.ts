@@ -30,6 +30,8 @@ interface Reply {
   readonly body: unknown;
 }
 
+const bodyOf = (type: string, text: string): unknown => (type.startsWith("text/plain") ? text : JSON.parse(text));
+
 /** With `lines`, answers after so many of them and hangs up. */
 function ask(method: string, url: string, body?: unknown, lines?: number): Promise<Reply> {
   return new Promise((resolve, reject) => {
@@ -40,7 +42,7 @@ function ask(method: string, url: string, body?: unknown, lines?: number): Promi
         resolve({
           status: reply.statusCode ?? 0,
           type: reply.headers["content-type"] ?? "",
-          body: JSON.parse(lines === undefined ? text : (text.split("\n")[0] ?? "")),
+          body: bodyOf(reply.headers["content-type"] ?? "", lines === undefined ? text : (text.split("\n")[0] ?? "")),
         });
       reply.setEncoding("utf8").on("data", (part: string) => {
         text += part;
@@ -73,6 +75,19 @@ test.each(routeIds)("%s answers its example with what it declares", async (id) =
   const reply = await ask(route.method, urlOf(id), exchange.example.body, route.stream === true ? 2 : undefined);
   expect(reply.status).toBe(200);
   expect(exchange.reply.safeParse(reply.body).error).toBeUndefined();
+});
+
+test("metrics are lines that a collector reads, each of a name that is declared, with what a label cannot hold escaped", async () => {
+  const { type, body } = await ask("GET", "/v1/metrics");
+  expect(type).toContain("text/plain; version=0.0.4");
+  const lines = String(body).trimEnd().split("\n");
+  const declared = new Set(lines.flatMap((line) => line.match(/^# TYPE (\S+) (?:counter|gauge)$/)?.[1] ?? []));
+  const samples = lines.filter((line) => !line.startsWith("#"));
+  const shape = /^([a-z_]+)(?:\{(?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)+\})? -?[0-9.e+]+$/;
+  for (const line of samples) expect(declared, line).toContain(line.match(shape)?.[1]);
+  for (const name of ["build_info", "healthy", "ports", "dropped_packets_total", "pool_free_addresses", "dhcp_total"])
+    expect(declared).toContain(`vifguard_${name}`);
+  expect(samples.length).toBeGreaterThan(10);
 });
 
 test.each(routeIds)("%s: the paths of its parameters and its example agree", (id) => {

@@ -302,6 +302,7 @@ export const contract = {
     }),
     example: { query: { network: "lan0" } },
   },
+  metrics: { ...nothing, reply: z.string(), example: {} },
   openapi: { ...nothing, reply: z.record(z.string(), z.unknown()), example: {} },
 } as const satisfies Record<RouteId, Exchange>;
 

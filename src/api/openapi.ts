@@ -21,7 +21,8 @@ function parameters(exchange: Exchange, route: Route): readonly object[] {
 }
 
 function responses(exchange: Exchange, route: Route): object {
-  const type = route.stream === true ? "application/x-ndjson" : "application/json";
+  const whole = route.text === true ? "text/plain" : "application/json";
+  const type = route.stream === true ? "application/x-ndjson" : whole;
   const problem = { content: { "application/problem+json": { schema: schemaOf(problemSchema, "output") } } };
   const byStatus = new Map<number, string[]>();
   for (const code of [...route.errors, "INTERNAL"] as const) {

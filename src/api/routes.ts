@@ -12,6 +12,8 @@ export interface Route {
   readonly errors: readonly ErrorCode[];
   /** Answers one JSON value a line until the caller hangs up. */
   readonly stream?: true;
+  /** Answers text, not JSON. */
+  readonly text?: true;
 }
 
 export const routes = {
@@ -134,6 +136,14 @@ export const routes = {
     permission: "read",
     summary: "Who may open flows to whom, on what",
     errors: ["USAGE", "NOT_FOUND"],
+  },
+  metrics: {
+    method: "GET",
+    path: "/v1/metrics",
+    permission: "read",
+    summary: "Health, ports, drops, leases and pools for a monitoring system, in the text format of Prometheus",
+    errors: [],
+    text: true,
   },
   openapi: {
     method: "GET",

@@ -13,6 +13,7 @@ import { allows, type Caller } from "../model/access.ts";
 import { GuardError } from "../model/errors.ts";
 import type { ChangeView, Operations } from "../model/operations.ts";
 import type { AuditEntry } from "./audit.ts";
+import { metricsText } from "./metrics.ts";
 import { problemOf } from "./problem.ts";
 import type { Tokens } from "./tokens.ts";
 
@@ -88,6 +89,11 @@ function handlersOf(operations: Operations, version: string): Handlers {
       operations.explain({ target, direction, ...given({ phrase, frames }) }),
     explainFlow: ({ body }) => operations.explainFlow(body),
     policyMatrix: ({ query }) => operations.policyMatrix(given(query)),
+    metrics: async () => {
+      const [status, drops] = await Promise.all([operations.status(), operations.drops({})]);
+      const [leases, networks] = await Promise.all([operations.leases({}), operations.list("network")]);
+      return metricsText({ status, drops, leases, networks });
+    },
     openapi: () => openapi(version),
   };
 }
@@ -183,6 +189,7 @@ function addRoute<Id extends RouteId>(
           signal: AbortSignal.any([gone.signal, closing]),
         } as Asked<Id>),
       );
+      if ("text" in routes[id]) return reply.type("text/plain; version=0.0.4; charset=utf-8").send(value);
       if (!("stream" in routes[id])) return value;
       return reply.type("application/x-ndjson").send(Readable.from(jsonLines(value as AsyncIterable<unknown>)));
     },
