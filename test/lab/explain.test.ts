@@ -174,7 +174,7 @@ describe("what comes to the guest", () => {
     ["arp announce gateway is-at gateway", "gw", undefined],
     ["arp announce 203.0.113.11 is-at 02:00:00:00:00:99", "neighbour", "arp-sender"],
     ["arp request who-has 203.0.113.200", "gw", "not-for-guest"],
-    ["dhcp offer", "gw", "broadcast"],
+    ["dhcp offer", "gw", "dhcp-server"],
     ["udp gateway > own:68", "gw", "dhcp-server"],
     ["ra from fe80::99", "neighbour", "ra"],
   ] as const)("%s", async (phrase, from, reason) => {

@@ -2,7 +2,15 @@
 import type { Frames, LoggedFrame } from "../../src/kernel/frames.ts";
 import type { Nft, NftChange } from "../../src/kernel/nft.ts";
 import { patience } from "../../src/lab/patience.ts";
-import { type Chain, drop, type Match, type Rule, type Statement, type Table } from "../../src/ruleset/ast.ts";
+import {
+  type Chain,
+  drop,
+  type Match,
+  type Rule,
+  type SetSpec,
+  type Statement,
+  type Table,
+} from "../../src/ruleset/ast.ts";
 import type { PlacedElement } from "../../src/ruleset/element-bytes.ts";
 import { entryChains, guardTable } from "../../src/ruleset/guard.ts";
 import { logGroups } from "../../src/ruleset/parts.ts";
@@ -31,6 +39,8 @@ const isWriting = ({ kind }: Statement): boolean => kind === "write" || kind ===
 function outspoken(statement: Statement): readonly Statement[] {
   // What says in the host's stack that the guard has let it by says here what it is: accepted.
   if (statement.kind === "markFrom" && statement.map === "brouted_mark") return [{ kind: "mark", value: 0 }];
+  if (statement.kind === "learnAs" && asked.has(statement.set))
+    return [{ kind: "learn", set: statement.set, key: statement.key }];
   if (statement.kind !== "log") return [statement];
   return told(taken.get(statement.group));
 }
@@ -54,9 +64,28 @@ function untouched({ matches, statements, verdict }: Rule): Rule {
   };
 }
 
+/** What is only looked for, because nothing is written, is a set here: before Linux 6.5 a map cannot be asked whether it holds something. */
+const asked = new Set(
+  guardTable.chains.flatMap(({ rules }) =>
+    rules.flatMap(({ statements }) => statements.flatMap((one) => (one.kind === "writeFrom" ? [one.map] : []))),
+  ),
+);
+
+function asSet({ to, ...spec }: SetSpec): SetSpec {
+  return to === undefined || asked.has(spec.name) ? spec : { ...spec, to };
+}
+
+function keyAlone({ data, ...element }: PlacedElement): PlacedElement {
+  return data === undefined || asked.has(element.set) ? element : { ...element, data };
+}
+
 const outspokenChain = (chain: Chain): Chain => ({ ...chain, rules: chain.rules.map(untouched) });
 
-const outspokenTable: Table = { ...guardTable, chains: guardTable.chains.map(outspokenChain) };
+const outspokenTable: Table = {
+  ...guardTable,
+  sets: guardTable.sets.map(asSet),
+  chains: guardTable.chains.map(outspokenChain),
+};
 
 /** The rules, and for each port the two hooks: the guard, and behind it one that logs what the guard let by. */
 export async function loadOutspoken(nft: Nft, ports: readonly string[], learners: readonly string[]): Promise<void> {
@@ -74,7 +103,7 @@ export async function loadOutspoken(nft: Nft, ports: readonly string[], learners
 export function putElements(nft: Nft, elements: Iterable<PlacedElement>): void {
   const bySet = new Map<string, PlacedElement[]>();
   for (const element of elements)
-    if (element.family === "netdev") bySet.set(element.set, [...(bySet.get(element.set) ?? []), element]);
+    if (element.family === "netdev") bySet.set(element.set, [...(bySet.get(element.set) ?? []), keyAlone(element)]);
   const changes = [...bySet].map(
     ([set, all]): NftChange => ({ op: "add-elements", set: { family: "netdev", table: TABLE, set }, elements: all }),
   );
