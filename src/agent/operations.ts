@@ -1,8 +1,7 @@
 /** What callers can ask of the agent; every change goes through the one queue. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { checkSite } from "../config/check.ts";
 import { toDocument } from "../config/document.ts";
-import { GuardError } from "../model/errors.ts";
+import { GuardError, isConflict } from "../model/errors.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import { parseIpv6 } from "../model/ipv6.ts";
 import { keys } from "../model/keys.ts";
@@ -75,8 +74,6 @@ async function* filterDrops(events: AsyncIterable<DropEvent>, filter: Filter): A
 
 /** Hosts of a fleet plan at once, and one of them is first: the others plan again with what that one left. */
 const PLANS_MOST = 20;
-/** In milliseconds; what is waited for is on its way already. */
-const NEWS_WITHIN = 1_000;
 
 async function apply(core: Core, resources: readonly Resource[], dryRun: boolean): Promise<readonly ChangeView[]> {
   for (let attempt = 1; ; attempt += 1) {
@@ -90,8 +87,8 @@ async function apply(core: Core, resources: readonly Resource[], dryRun: boolean
       core.loop.wake();
       return plan.changes;
     } catch (cause) {
-      if (attempt === PLANS_MOST || !(cause instanceof GuardError) || cause.code !== "CONFLICT") throw cause;
-      await Promise.race([core.mirror.caughtUp(revision + 1), sleep(NEWS_WITHIN)]);
+      if (attempt === PLANS_MOST || !isConflict(cause)) throw cause;
+      await core.news(revision);
     }
   }
 }

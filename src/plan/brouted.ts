@@ -5,10 +5,9 @@ import { prefix4Contains } from "../model/ipv4.ts";
 import { prefix6Contains } from "../model/ipv6.ts";
 import type { InterfaceName } from "../model/names.ts";
 import type { NetworkSpec } from "../model/resources.ts";
-import type { SettingName } from "../model/settings.ts";
 import { BROUTED_GATEWAY6, HOST_PORT_MAC } from "../model/wiring.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
-import { announcedOf, inOrder, type RoutedWish, sourceItems } from "./routed.ts";
+import { announcedOf, inOrder, type RoutedWish, settingsOn, sourceItems, type Values } from "./routed.ts";
 
 /** To a guest everybody is where its host is. */
 export function broutedFacts({ prefix6 }: NetworkSpec, facts: NetworkFacts): NetworkFacts {
@@ -18,8 +17,6 @@ export function broutedFacts({ prefix6 }: NetworkSpec, facts: NetworkFacts): Net
     ...(prefix6 === undefined ? { brouted: {} } : { gateway6: BROUTED_GATEWAY6, brouted: { prefix6 } }),
   };
 }
-
-type Values = readonly (readonly [SettingName, number])[];
 
 const BRIDGE4: Values = [
   ["redirectsIn4", 0],
@@ -51,7 +48,7 @@ export function broutedWish(
   return {
     uplink: { ifindex, mac, name },
     items: inOrder(sources.flatMap(itemsOf)),
-    settings: values.map(([setting, value]) => ({ ifindex, device: name, name: setting, value })),
+    settings: settingsOn({ ifindex, device: name }, values),
     // Its own, which switches look for where they saw it last: nothing else that the guest sends shows it to them.
     announced: announcedOf({ sources }),
     announcedAt: guest,

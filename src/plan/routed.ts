@@ -152,22 +152,25 @@ const UPLINK6: Values = [
   ["forwarding6", 1],
 ];
 
+type SettingPlace = Pick<Setting, "ifindex" | "device">;
+
+export const settingsOn = (place: SettingPlace, values: Values): readonly Setting[] =>
+  values.map(([name, value]) => ({ ...place, name, value }));
+
 function routedSettings(
-  port: Pick<Setting, "ifindex" | "device">,
-  uplink: Pick<Setting, "ifindex" | "device">,
+  port: SettingPlace,
+  uplink: SettingPlace,
   gives: Routed["gives"],
   hasIp6: boolean,
 ): readonly Setting[] {
-  const on = (place: Pick<Setting, "ifindex" | "device">, values: Values): Setting[] =>
-    values.map(([name, value]) => ({ ...place, name, value }));
   return [
-    ...on(port, PORT4),
-    ...on(port, gives === "prefix" ? EVERY_ARP : [["proxy4", 0]]),
-    ...on(port, hasIp6 ? PORT6 : [["off6", 1]]),
-    ...on(uplink, UPLINK4),
+    ...settingsOn(port, PORT4),
+    ...settingsOn(port, gives === "prefix" ? EVERY_ARP : [["proxy4", 0]]),
+    ...settingsOn(port, hasIp6 ? PORT6 : [["off6", 1]]),
+    ...settingsOn(uplink, UPLINK4),
     // A router hears router advertisements only with 2 (ip-sysctl, accept_ra): a host that learns its routes so must go on. Before it becomes one.
     ...(hasIp6 ? [{ ...uplink, name: "advertisements6", value: 2, insteadOf: 1 } as const] : []),
-    ...on(uplink, hasIp6 ? UPLINK6 : []),
+    ...settingsOn(uplink, hasIp6 ? UPLINK6 : []),
   ];
 }
 

@@ -14,7 +14,7 @@ import { LINK6_LENGTH, type Link4, type Link6, link4At, link6At } from "../model
 import { HOST_PORT_MAC, PORT_GATEWAY6 } from "../model/wiring.ts";
 import type { NetworkFacts, PortBinding, Source } from "../ruleset/elements.ts";
 import type { HostView } from "./desired.ts";
-import { inOrder, PORT4, PORT6, type RoutedWish, routedSource, type Values } from "./routed.ts";
+import { inOrder, PORT4, PORT6, type RoutedWish, routedSource, settingsOn, type Values } from "./routed.ts";
 
 type Transport = Extract<Wiring, { readonly kind: "transport" }>;
 
@@ -113,14 +113,12 @@ function transportSettings(
   uplink: Pick<Setting, "ifindex" | "device">,
   hasIp6: boolean,
 ): readonly Setting[] {
-  const on = (place: Pick<Setting, "ifindex" | "device">, values: Values): Setting[] =>
-    values.map(([name, value]) => ({ ...place, name, value }));
   return [
-    ...on(port, PORT4),
-    ...on(port, [["proxy4", 0]]),
-    ...on(port, hasIp6 ? PORT6 : [["off6", 1]]),
-    ...on(uplink, UPLINK4),
-    ...on(uplink, hasIp6 ? UPLINK6 : []),
+    ...settingsOn(port, PORT4),
+    ...settingsOn(port, [["proxy4", 0]]),
+    ...settingsOn(port, hasIp6 ? PORT6 : [["off6", 1]]),
+    ...settingsOn(uplink, UPLINK4),
+    ...settingsOn(uplink, hasIp6 ? UPLINK6 : []),
   ];
 }
 
