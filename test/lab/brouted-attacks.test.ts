@@ -2,14 +2,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { attacks } from "../../src/lab/attacks.ts";
 import { broutedAttacks } from "../../src/lab/attacks-brouted.ts";
-import { countsOf } from "../../src/lab/guarded.ts";
 import { HOST_BRIDGE } from "../../src/lab/topology.ts";
-import { type Bench, openBench } from "../../src/lab/trial.ts";
+import type { Bench } from "../../src/lab/trial.ts";
 import { parseIpv4 } from "../../src/model/ipv4.ts";
 import { raiseBroutedLab } from "../support/brouted-lab.ts";
 import { guestAt } from "../support/guarded-lab.ts";
 import { expectStopped } from "../support/lies.ts";
-import type { RoutedLab } from "../support/routed-lab.ts";
+import { openLies, type RoutedLab } from "../support/routed-lab.ts";
 
 const own = process.pid.toString(36);
 const elsewhere = parseIpv4("198.51.100.2");
@@ -21,15 +20,8 @@ describe("a guest on a brouted port", () => {
   let bench: Bench;
   beforeAll(async () => {
     brouted = await raiseBroutedLab({ name: `bra${own}`, guests: 2 });
-    const { lab, agent, guests } = brouted;
-    const [self, victim] = [guestAt(guests, 0), guestAt(guests, 1)];
-    const onHost = (...argv: string[]): Promise<string> => lab.must("host", argv);
-    await onHost("ip", "link", "add", "mgmt0", "type", "veth", "peer", "name", "mgmt1", "netns", lab.netns("gw"));
-    await onHost("ip", "address", "add", "198.51.100.1/24", "dev", "mgmt0");
-    await onHost("ip", "link", "set", "mgmt0", "up");
-    const counts = (): ReturnType<typeof countsOf> => countsOf(agent, self.port);
     // Whatever passes has come when the truth behind it has.
-    bench = await openBench(lab, { from: self.box, parties: { self, victim }, counts, waitMs: 15 });
+    bench = await openLies(brouted, 15);
   });
   afterAll(async () => {
     await bench?.close();

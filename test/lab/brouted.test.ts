@@ -1,8 +1,6 @@
 /** Brouted ports on the real kernel (contract sections 2, 3, 5): what guests send is routed, what is sent to them is bridged, on one host and on two. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { inNamespace } from "../../src/kernel/netns.ts";
-import { openSysctls } from "../../src/kernel/sysctls.ts";
 import { udpTo } from "../../src/lab/attack.ts";
 import { type DhcpClient, getLease } from "../../src/lab/dhcp-client.ts";
 import { ask, attachGuest, startAgent } from "../../src/lab/guarded.ts";
@@ -12,12 +10,19 @@ import { type GuestBox, globalOf, HOST_BRIDGE, llOf } from "../../src/lab/topolo
 import { sendFrames } from "../../src/lab/trial.ts";
 import { parseIpv4 } from "../../src/model/ipv4.ts";
 import { macToBytes } from "../../src/model/mac.ts";
-import { parseInterfaceName } from "../../src/model/names.ts";
-import { settingNames, settingTable } from "../../src/model/settings.ts";
 import { BROUTED_GATEWAY6, HOST_PORT_MAC } from "../../src/model/wiring.ts";
-import { addressBrouted, isSilent, raiseBroutedLab } from "../support/brouted-lab.ts";
-import { agentPid, applyText, eventually, guestAt, killAgent, pings, siteText } from "../support/guarded-lab.ts";
-import type { RoutedLab } from "../support/routed-lab.ts";
+import { addressBrouted, raiseBroutedLab } from "../support/brouted-lab.ts";
+import {
+  agentPid,
+  applyText,
+  eventually,
+  guestAt,
+  isSilent,
+  killAgent,
+  pings,
+  siteText,
+} from "../support/guarded-lab.ts";
+import { addForeignNetwork, type RoutedLab, settingsOf } from "../support/routed-lab.ts";
 
 const own = process.pid.toString(36);
 
@@ -197,16 +202,7 @@ describe("a host of brouted guests", () => {
 
   const onHost = (...argv: string[]): Promise<string> => brouted.lab.must("host", argv);
 
-  function settingsOf(device: string): Record<string, number | undefined> {
-    const name = parseInterfaceName(device);
-    if (name === undefined) throw new TypeError(device);
-    return inNamespace(brouted.lab.netns("host"), () => {
-      const sysctls = openSysctls();
-      return Object.fromEntries(
-        settingNames.map((setting) => [setting, sysctls.read(settingTable[setting].path(name))]),
-      );
-    });
-  }
+  const settings = (device: string): Record<string, number | undefined> => settingsOf(brouted.lab, device);
 
   /** All that bears our number. */
   async function traces(): Promise<string> {
@@ -227,23 +223,21 @@ describe("a host of brouted guests", () => {
     for (const guest of [one, two])
       for (const address of [globalOf(guest), llOf(guest)])
         expect(before).toContain(`${address} dev br0 lladdr ${guest.mac}`);
-    expect(settingsOf(HOST_BRIDGE)).toMatchObject({
+    expect(settings(HOST_BRIDGE)).toMatchObject({
       forwarding4: 1,
       redirectsIn4: 0,
       redirectsOut4: 0,
       forwarding6: 1,
       proxy4: 0,
     });
-    expect(settingsOf(HOST_BRIDGE)["router6"], "it goes on learning its own routes").toBe(0);
-    expect(settingsOf("eth0")).toMatchObject({ forwarding4: 0, forwarding6: 0 });
+    expect(settings(HOST_BRIDGE)["router6"], "it goes on learning its own routes").toBe(0);
+    expect(settings("eth0")).toMatchObject({ forwarding4: 0, forwarding6: 0 });
   });
 
   test("is nobody's router: not for a guest to another network, nor for the LAN, nor for who says on the LAN that it is a guest", async () => {
     const { lab, client } = brouted;
     const { neighbour, gateway, host, prefix4 } = lab.topology;
-    await onHost("ip", "link", "add", "mgmt0", "type", "veth", "peer", "name", "mgmt1", "netns", lab.netns("gw"));
-    await onHost("ip", "address", "add", "198.51.100.1/24", "dev", "mgmt0");
-    await onHost("ip", "link", "set", "mgmt0", "up");
+    await addForeignNetwork(lab);
     await lab.must("gw", ["ip", "address", "add", "198.51.100.2/24", "dev", "mgmt1"]);
     await lab.must("gw", ["ip", "link", "set", "mgmt1", "up"]);
     expect(await pings(lab, "host", "198.51.100.2"), "control").toBe(true);
@@ -373,7 +367,7 @@ describe("a host of brouted guests", () => {
       expect(await eventually(async () => (await traces()) === before), argv.join(" ")).toBe(true);
     }
     await onHost("sh", "-c", "echo 0 > /proc/sys/net/ipv4/conf/br0/forwarding");
-    expect(await eventually(async () => settingsOf(HOST_BRIDGE)["forwarding4"] === 1), "forwarding").toBe(true);
+    expect(await eventually(async () => settings(HOST_BRIDGE)["forwarding4"] === 1), "forwarding").toBe(true);
     await onHost("ip", "link", "set", HOST_BRIDGE, "address", "02:76:67:00:00:77");
     expect(await eventually(() => pings(lab, one.box, lab.topology.neighbour.address))).toBe(true);
     await onHost("ip", "link", "set", HOST_BRIDGE, "address", lab.topology.host.mac);
@@ -405,7 +399,7 @@ describe("a host of brouted guests", () => {
     expect(await isSilent(lab, "neighbour", two.address)).toBe(true);
     expect(await pings(lab, "neighbour", one.address), "control").toBe(true);
     expect(await traces()).not.toContain(two.address);
-    expect(settingsOf(HOST_BRIDGE)).toMatchObject({ forwarding4: 1 });
+    expect(settings(HOST_BRIDGE)).toMatchObject({ forwarding4: 1 });
     const [lan, guest] = [await sniff(lab, "neighbour"), await sniff(lab, one.box)];
     await attachGuest(lab, agent, two);
     const isTold = (frame: Uint8Array): boolean => isAnnouncement(frame) && isFrom(frame, two.mac);
@@ -414,8 +408,8 @@ describe("a host of brouted guests", () => {
     for (const listener of [lan, guest]) await listener.stop();
     await ask(agent, ["detach", two.port]);
     await ask(agent, ["detach", one.port]);
-    expect(await eventually(async () => settingsOf(HOST_BRIDGE)["forwarding4"] === 0)).toBe(true);
-    expect(settingsOf(HOST_BRIDGE)).toMatchObject({
+    expect(await eventually(async () => settings(HOST_BRIDGE)["forwarding4"] === 0)).toBe(true);
+    expect(settings(HOST_BRIDGE)).toMatchObject({
       redirectsIn4: 1,
       redirectsOut4: 1,
       redirectsIn6: 1,

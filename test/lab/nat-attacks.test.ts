@@ -1,15 +1,13 @@
 /** Every lie of the table but those of IPv6 on a port whose guest has a private address (contract sections 1-3), and those that only such a guest can tell: stopped, counted, with the honest twin led on. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, test } from "vitest";
 import { attacks } from "../../src/lab/attacks.ts";
 import { type NatParties, natAttacks } from "../../src/lab/attacks-nat.ts";
 import { routedAttacks } from "../../src/lab/attacks-routed.ts";
-import { countsOf } from "../../src/lab/guarded.ts";
-import { type Bench, openBench } from "../../src/lab/trial.ts";
+import type { Bench } from "../../src/lab/trial.ts";
 import { type Ipv4Address, parseIpv4 } from "../../src/model/ipv4.ts";
-import { guestAt } from "../support/guarded-lab.ts";
 import { expectStopped } from "../support/lies.ts";
 import { raiseNatLab } from "../support/nat-lab.ts";
-import type { RoutedLab } from "../support/routed-lab.ts";
+import { expectKnownGuests, openLies, type RoutedLab } from "../support/routed-lab.ts";
 
 const own = process.pid.toString(36);
 function known(text: string): Ipv4Address {
@@ -33,14 +31,7 @@ describe("a guest inside", () => {
   let bench: Bench;
   beforeAll(async () => {
     routed = await raiseNatLab({ name: `nta${own}`, guests: 3 }, () => ({ gives: "prefix" }));
-    const { lab, agent, guests } = routed;
-    const [self, victim] = [guestAt(guests, 0), guestAt(guests, 1)];
-    const onHost = (...argv: string[]): Promise<string> => lab.must("host", argv);
-    await onHost("ip", "link", "add", "mgmt0", "type", "veth", "peer", "name", "mgmt1", "netns", lab.netns("gw"));
-    await onHost("ip", "address", "add", "198.51.100.1/24", "dev", "mgmt0");
-    await onHost("ip", "link", "set", "mgmt0", "up");
-    const counts = (): ReturnType<typeof countsOf> => countsOf(agent, self.port);
-    bench = await openBench(lab, { from: self.box, parties: { self, victim }, counts });
+    bench = await openLies(routed);
   });
   afterAll(async () => {
     await bench?.close();
@@ -49,14 +40,5 @@ describe("a guest inside", () => {
 
   test.each(table)("$name is stopped: $says", (attack) => expectStopped(bench, attack));
 
-  test("no lie has changed what the host knows of its guests", async () => {
-    const { lab, guests } = routed;
-    const neighbours = await lab.must("host", ["ip", "neigh", "show"]);
-    for (const { address, mac, port } of guests)
-      expect(neighbours).toContain(`${address} dev ${port} lladdr ${mac} PERMANENT`);
-    const here = await lab.must("host", ["ip", "neigh", "show", "dev", guestAt(guests, 0).port]);
-    const lines = here.trim().split("\n");
-    expect(lines.length, here).toBe(3);
-    for (const line of lines) expect(line).toContain("PERMANENT");
-  });
+  test("no lie has changed what the host knows of its guests", () => expectKnownGuests(routed));
 });

@@ -1,32 +1,37 @@
 /** Routed ports on the real kernel (contract sections 2, 3, 5): who reaches whom on one host and on two, what is put back, and what comes after a kill or a meddler. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { inNamespace } from "../../src/kernel/netns.ts";
-import { openSysctls } from "../../src/kernel/sysctls.ts";
 import { udpTo } from "../../src/lab/attack.ts";
 import { type DhcpClient, getLease } from "../../src/lab/dhcp-client.ts";
 import { ask, attachGuest, startAgent } from "../../src/lab/guarded.ts";
 import { patience } from "../../src/lab/patience.ts";
-import type { Lab } from "../../src/lab/raise.ts";
 import { isRoutedCopy } from "../../src/lab/routed-copy.ts";
 import { sniff } from "../../src/lab/sniff.ts";
 import { type GuestBox, globalOf } from "../../src/lab/topology.ts";
 import { sendFrames } from "../../src/lab/trial.ts";
 import { parseIpv4 } from "../../src/model/ipv4.ts";
-import { parseInterfaceName } from "../../src/model/names.ts";
-import { settingNames, settingTable } from "../../src/model/settings.ts";
 import { HOST_PORT_MAC } from "../../src/model/wiring.ts";
 import { toHex } from "../../src/packet/hex.ts";
-import { agentPid, applyText, eventually, guestAt, killAgent, pings, siteText } from "../support/guarded-lab.ts";
-import { addressRouted, type RoutedLab, raiseRoutedLab } from "../support/routed-lab.ts";
+import {
+  agentPid,
+  applyText,
+  eventually,
+  guestAt,
+  isSilent,
+  killAgent,
+  pings,
+  siteText,
+} from "../support/guarded-lab.ts";
+import {
+  addForeignNetwork,
+  addressRouted,
+  type RoutedLab,
+  raiseRoutedLab,
+  routingOn,
+  settingsOf,
+} from "../support/routed-lab.ts";
 
 const own = process.pid.toString(36);
-
-/** No answer within a second: the control beside it shows that one comes in a hundredth of that. */
-async function isSilent(lab: Lab, box: string, address: string): Promise<boolean> {
-  const argv = ["ping", "-n", "-c", "3", "-i", "0.2", "-w", "1", address];
-  return !(await lab.exec(box, argv)).stdout.includes("bytes from");
-}
 
 describe.each(["address", "prefix"] as const)("guests that are given their %s, on two hosts", (gives) => {
   let routed: RoutedLab;
@@ -138,31 +143,11 @@ describe("a routed host", () => {
 
   const onHost = (...argv: string[]): Promise<string> => routed.lab.must("host", argv);
 
-  /** Settings of a device of the host, by name. */
-  function settingsOf(device: string): Record<string, number | undefined> {
-    const name = parseInterfaceName(device);
-    if (name === undefined) throw new TypeError(device);
-    return inNamespace(routed.lab.netns("host"), () => {
-      const sysctls = openSysctls();
-      return Object.fromEntries(
-        settingNames.map((setting) => [setting, sysctls.read(settingTable[setting].path(name))]),
-      );
-    });
-  }
+  const settings = (device: string): Record<string, number | undefined> => settingsOf(routed.lab, device);
 
   /** All that bears our number. */
-  async function traces(): Promise<string> {
-    const shown = await onHost(
-      "sh",
-      "-c",
-      "ip route show proto 118; ip -6 route show proto 118; ip neigh show proxy; ip -6 neigh show proxy; ip neigh show; ip -6 neigh show; ip -o address show",
-    );
-    return shown
-      .split("\n")
-      .filter((line) => /proto 118|proxy|169\.254\.0\.1|vif/.test(line))
-      .sort()
-      .join("\n");
-  }
+  const traces = (): Promise<string> =>
+    routingOn(routed.lab, (line) => /proto 118|proxy|169\.254\.0\.1|vif/.test(line));
 
   test("answers on the LAN for exactly the addresses of its guests", async () => {
     const { lab } = routed;
@@ -175,15 +160,13 @@ describe("a routed host", () => {
       expect(await found(address), "nobody's").not.toContain("lladdr");
     const table = await onHost("ip", "neigh", "show", "proxy");
     expect(table.trim().split("\n").length, "of both families").toBe(4);
-    expect(settingsOf("eth0")).toMatchObject({ proxy4: 0, forwarding4: 1, forwarding6: 1, proxy6: 1 });
+    expect(settings("eth0")).toMatchObject({ proxy4: 0, forwarding4: 1, forwarding6: 1, proxy6: 1 });
   });
 
   test("is nobody's router: not from a guest to another network of the host, nor back, nor from the LAN", async () => {
     const { lab, client } = routed;
     // A network between host and gateway that is not the guests'.
-    await onHost("ip", "link", "add", "mgmt0", "type", "veth", "peer", "name", "mgmt1", "netns", lab.netns("gw"));
-    await onHost("ip", "address", "add", "198.51.100.1/24", "dev", "mgmt0");
-    await onHost("ip", "link", "set", "mgmt0", "up");
+    await addForeignNetwork(lab);
     await lab.must("gw", ["ip", "address", "add", "198.51.100.2/24", "dev", "mgmt1"]);
     await lab.must("gw", ["ip", "link", "set", "mgmt1", "up"]);
     await onHost("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/mgmt0/forwarding");
@@ -271,7 +254,7 @@ describe("a routed host", () => {
       expect(await eventually(async () => (await traces()) === before), argv.join(" ")).toBe(true);
     }
     await onHost("sh", "-c", "echo 0 > /proc/sys/net/ipv4/conf/eth0/forwarding");
-    expect(await eventually(async () => settingsOf("eth0")["forwarding4"] === 1), "forwarding").toBe(true);
+    expect(await eventually(async () => settings("eth0")["forwarding4"] === 1), "forwarding").toBe(true);
     expect(await onHost("ip", "route", "show", "192.0.2.9")).toContain("proto static");
     await onHost("ip", "route", "del", "192.0.2.9/32");
     expect(await pings(lab, "neighbour", one.address)).toBe(true);
@@ -344,11 +327,11 @@ describe("a routed host", () => {
       frame.startsWith(`333300000001${mac}86dd`) && frame.slice(108, 112) === "8800";
     expect(await eventually(async () => hex().some(isAdvertised)), "unsolicited advertisement").toBe(true);
     await listener.stop();
-    expect(settingsOf("eth0")).toMatchObject({ forwarding4: 1 });
+    expect(settings("eth0")).toMatchObject({ forwarding4: 1 });
     await ask(agent, ["detach", one.port]);
     await ask(agent, ["detach", two.port]);
-    expect(await eventually(async () => settingsOf("eth0")["forwarding4"] === 0)).toBe(true);
-    expect(settingsOf("eth0")).toMatchObject({
+    expect(await eventually(async () => settings("eth0")["forwarding4"] === 0)).toBe(true);
+    expect(settings("eth0")).toMatchObject({
       proxyDelay4: 80,
       proxyDelay6: 80,
       proxy6: 0,
@@ -356,7 +339,7 @@ describe("a routed host", () => {
       forwarding6: 0,
     });
     await onHost("ip", "link", "add", "fresh0", "type", "veth", "peer", "name", "fresh1");
-    expect(settingsOf(one.port), "as of a new interface").toEqual(settingsOf("fresh0"));
+    expect(settings(one.port), "as of a new interface").toEqual(settings("fresh0"));
     await onHost("ip", "link", "del", "fresh0");
     expect(await traces()).toBe("");
     expect(await isSilent(lab, one.box, "169.254.0.1"), "shut").toBe(true);

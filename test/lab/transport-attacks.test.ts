@@ -3,13 +3,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Attack, arpRequest, honestArp } from "../../src/lab/attack.ts";
 import { attacks } from "../../src/lab/attacks.ts";
 import { routedAttacks } from "../../src/lab/attacks-routed.ts";
-import { countsOf } from "../../src/lab/guarded.ts";
-import { type Bench, openBench } from "../../src/lab/trial.ts";
+import type { Bench } from "../../src/lab/trial.ts";
 import { type Ipv4Address, parseIpv4 } from "../../src/model/ipv4.ts";
 import { link4At } from "../../src/model/transport.ts";
 import { guestAt } from "../support/guarded-lab.ts";
 import { expectStopped } from "../support/lies.ts";
-import { type RoutedLab, raiseRoutedLab } from "../support/routed-lab.ts";
+import { expectKnownGuests, openLies, type RoutedLab, raiseRoutedLab } from "../support/routed-lab.ts";
 
 const own = process.pid.toString(36);
 
@@ -42,15 +41,9 @@ describe("a guest on a link of its own", () => {
   let bench: Bench;
   beforeAll(async () => {
     routed = await raiseRoutedLab({ name: `tpa${own}`, guests: 2, wiring: "transport" });
-    const { lab, agent, guests } = routed;
-    const [self, victim] = [guestAt(guests, 0), guestAt(guests, 1)];
+    const [self, victim] = [guestAt(routed.guests, 0), guestAt(routed.guests, 1)];
     expect([link4At(self.address, 31).left, link4At(victim.address, 31).left]).toEqual([left, otherLeft]);
-    const onHost = (...argv: string[]): Promise<string> => lab.must("host", argv);
-    await onHost("ip", "link", "add", "mgmt0", "type", "veth", "peer", "name", "mgmt1", "netns", lab.netns("gw"));
-    await onHost("ip", "address", "add", "198.51.100.1/24", "dev", "mgmt0");
-    await onHost("ip", "link", "set", "mgmt0", "up");
-    const counts = (): ReturnType<typeof countsOf> => countsOf(agent, self.port);
-    bench = await openBench(lab, { from: self.box, parties: { self, victim }, counts, waitMs: 20 });
+    bench = await openLies(routed, 20);
   });
   afterAll(async () => {
     await bench?.close();
@@ -59,14 +52,5 @@ describe("a guest on a link of its own", () => {
 
   test.each(table)("$name is stopped: $says", (attack) => expectStopped(bench, attack));
 
-  test("no lie has changed what the host knows of its guests", async () => {
-    const { lab, guests } = routed;
-    const known4 = await lab.must("host", ["ip", "neigh", "show"]);
-    for (const { address, mac, port } of guests)
-      expect(known4).toContain(`${address} dev ${port} lladdr ${mac} PERMANENT`);
-    const here = await lab.must("host", ["ip", "neigh", "show", "dev", guestAt(guests, 0).port]);
-    const lines = here.trim().split("\n");
-    expect(lines.length, here).toBe(3);
-    for (const line of lines) expect(line).toContain("PERMANENT");
-  });
+  test("no lie has changed what the host knows of its guests", () => expectKnownGuests(routed));
 });

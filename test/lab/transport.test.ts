@@ -1,33 +1,38 @@
 /** Ports that are a subnet of their own, on the real kernel (contract sections 2, 3, 5): who reaches whom on one host and on two, what clients make of a /31 and a /30, and what is put back. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { inNamespace } from "../../src/kernel/netns.ts";
-import { openSysctls } from "../../src/kernel/sysctls.ts";
 import { arpRequest, udpTo } from "../../src/lab/attack.ts";
 import { solicit } from "../../src/lab/attack6.ts";
 import { type DhcpClient, getLease } from "../../src/lab/dhcp-client.ts";
 import { getLease6 } from "../../src/lab/dhcp6-client.ts";
 import { ask, attachGuest, startAgent } from "../../src/lab/guarded.ts";
-import type { Lab } from "../../src/lab/raise.ts";
 import { type GuestBox, globalOf } from "../../src/lab/topology.ts";
 import { sendFrames } from "../../src/lab/trial.ts";
 import { parseIpv4 } from "../../src/model/ipv4.ts";
 import { parseIpv6 } from "../../src/model/ipv6.ts";
-import { parseInterfaceName } from "../../src/model/names.ts";
-import { settingNames, settingTable } from "../../src/model/settings.ts";
 import { link4At, link6At } from "../../src/model/transport.ts";
 import { HOST_PORT_MAC, PORT_GATEWAY6 } from "../../src/model/wiring.ts";
-import { agentPid, applyText, eventually, guestAt, killAgent, pings, siteText } from "../support/guarded-lab.ts";
-import { addressGuest, type RoutedLab, raiseRoutedLab } from "../support/routed-lab.ts";
+import {
+  agentPid,
+  applyText,
+  eventually,
+  guestAt,
+  isSilent,
+  killAgent,
+  pings,
+  siteText,
+} from "../support/guarded-lab.ts";
+import {
+  addForeignNetwork,
+  addressGuest,
+  type RoutedLab,
+  raiseRoutedLab,
+  routingOn,
+  settingsOf,
+} from "../support/routed-lab.ts";
 
 const own = process.pid.toString(36);
 const leftOf = (guest: GuestBox): string => link4At(guest.address, 31).left;
-
-/** No answer within a second: the control beside it shows that one comes in a hundredth of that. */
-async function isSilent(lab: Lab, box: string, address: string, ...more: readonly string[]): Promise<boolean> {
-  const argv = ["ping", "-n", "-c", "3", "-i", "0.2", "-w", "1", ...more, address];
-  return !(await lab.exec(box, argv)).stdout.includes("bytes from");
-}
 
 describe("guests on links of their own, on two hosts", () => {
   let routed: RoutedLab;
@@ -46,33 +51,14 @@ describe("guests on links of their own, on two hosts", () => {
 
   const onHost = (...argv: string[]): Promise<string> => routed.lab.must("host", argv);
 
-  /** Settings of a device of the host, by name. */
-  function settingsOf(device: string): Record<string, number | undefined> {
-    const name = parseInterfaceName(device);
-    if (name === undefined) throw new TypeError(device);
-    return inNamespace(routed.lab.netns("host"), () => {
-      const sysctls = openSysctls();
-      return Object.fromEntries(
-        settingNames.map((setting) => [setting, sysctls.read(settingTable[setting].path(name))]),
-      );
-    });
-  }
+  const settings = (device: string): Record<string, number | undefined> => settingsOf(routed.lab, device);
 
   /** All that bears our number, and whatever else is on the ports but what the kernel learns and forgets by itself. */
-  async function traces(): Promise<string> {
-    const shown = await onHost(
-      "sh",
-      "-c",
-      "ip route show proto 118; ip -6 route show proto 118; ip neigh show proxy; ip -6 neigh show proxy; ip neigh show; ip -6 neigh show; ip -o address show",
+  const traces = (): Promise<string> =>
+    routingOn(
+      routed.lab,
+      (line) => /proto 118|proxy|vif/.test(line) && !/ (?:STALE|REACHABLE|DELAY|PROBE|FAILED|INCOMPLETE)/.test(line),
     );
-    return shown
-      .split("\n")
-      .filter(
-        (line) => /proto 118|proxy|vif/.test(line) && !/ (?:STALE|REACHABLE|DELAY|PROBE|FAILED|INCOMPLETE)/.test(line),
-      )
-      .sort()
-      .join("\n");
-  }
 
   test("reach each other, the gateway and the neighbour, and are reached, in both families", async () => {
     const { lab, guests } = routed;
@@ -177,7 +163,7 @@ spec: { nics: [{ network: wide, address4: 198.18.7.6 }] }
       for (const address of [guest.address, globalOf(guest)]) expect(routes).toContain(`${address} dev ${guest.port} `);
     }
     expect(await onHost("ip", "neigh", "show", "proxy")).toBe("");
-    expect(settingsOf("eth0")).toMatchObject({ proxy4: 0, proxy6: 0, router6: 0, forwarding4: 1, forwarding6: 1 });
+    expect(settings("eth0")).toMatchObject({ proxy4: 0, proxy6: 0, router6: 0, forwarding4: 1, forwarding6: 1 });
     expect(await pings(lab, "neighbour", one.address), "by its route").toBe(true);
     await lab.must("neighbour", ["ip", "route", "replace", `${one.address}/32`, "dev", "eth0"]);
     await lab.must("neighbour", ["ip", "neigh", "flush", "all"]);
@@ -281,9 +267,7 @@ spec: { nics: [{ network: wide, address4: 198.18.7.6 }] }
 
   test("is nobody's router: not from a guest to another network of the host, nor back", async () => {
     const { lab, client } = routed;
-    await onHost("ip", "link", "add", "mgmt0", "type", "veth", "peer", "name", "mgmt1", "netns", lab.netns("gw"));
-    await onHost("ip", "address", "add", "198.51.100.1/24", "dev", "mgmt0");
-    await onHost("ip", "link", "set", "mgmt0", "up");
+    await addForeignNetwork(lab);
     await lab.must("gw", ["ip", "address", "add", "198.51.100.2/24", "dev", "mgmt1"]);
     await lab.must("gw", ["ip", "link", "set", "mgmt1", "up"]);
     await onHost("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/mgmt0/forwarding");
@@ -318,7 +302,7 @@ spec: { nics: [{ network: wide, address4: 198.18.7.6 }] }
       expect(await eventually(async () => (await traces()) === before), argv.join(" ")).toBe(true);
     }
     await onHost("sh", "-c", "echo 0 > /proc/sys/net/ipv4/conf/eth0/forwarding");
-    expect(await eventually(async () => settingsOf("eth0")["forwarding4"] === 1), "forwarding").toBe(true);
+    expect(await eventually(async () => settings("eth0")["forwarding4"] === 1), "forwarding").toBe(true);
     expect(await pings(lab, "neighbour", one.address)).toBe(true);
   });
 
@@ -373,12 +357,12 @@ spec: { nics: [{ network: wide, address4: 198.18.7.6 }] }
   test("detached it leaves nothing, and settings are as they were", async () => {
     const { lab, agent } = routed;
     for (const guest of [one, two]) await ask(agent, ["detach", guest.port]);
-    expect(await eventually(async () => settingsOf("eth0")["forwarding4"] === 0)).toBe(true);
+    expect(await eventually(async () => settings("eth0")["forwarding4"] === 0)).toBe(true);
     await onHost("ip", "link", "add", "fresh0", "type", "veth", "peer", "name", "fresh1");
-    const untouched = settingsOf("fresh0");
-    for (const port of [one.port, two.port]) expect(settingsOf(port), "as of a new interface").toEqual(untouched);
+    const untouched = settings("fresh0");
+    for (const port of [one.port, two.port]) expect(settings(port), "as of a new interface").toEqual(untouched);
     await onHost("ip", "link", "del", "fresh0");
-    expect(settingsOf("eth0")).toMatchObject({ forwarding6: 0, proxyDelay4: 80, proxyDelay6: 80 });
+    expect(settings("eth0")).toMatchObject({ forwarding6: 0, proxyDelay4: 80, proxyDelay6: 80 });
     expect(await traces()).toBe("");
     expect(await isSilent(lab, "neighbour", one.address), "shut").toBe(true);
     for (const guest of [one, two]) {

@@ -32,9 +32,3 @@ export function raiseBroutedLab(
   const site = { text: (topology: Topology) => siteText(topology, extras), address: addressBrouted };
   return raiseHosts({ ...options, wiring: "brouted" }, site);
 }
-
-/** No answer within a second: the control beside it shows that one comes in a hundredth of that. */
-export async function isSilent(lab: Lab, box: string, address: string): Promise<boolean> {
-  const argv = ["ping", "-n", "-c", "3", "-i", "0.2", "-w", "1", address];
-  return !(await lab.exec(box, argv)).stdout.includes("bytes from");
-}

@@ -145,6 +145,15 @@ export async function pings(lab: Lab, box: string, address: string): Promise<boo
   return (await lab.exec(box, ["ping", "-n", "-c", "1", "-i", "0.2", "-w", seconds, address])).status === 0;
 }
 
+/**
+ * No answer within a second: the control beside it shows that one comes in a hundredth of that.
+ * @param more options of ping
+ */
+export async function isSilent(lab: Lab, box: string, address: string, ...more: readonly string[]): Promise<boolean> {
+  const argv = ["ping", "-n", "-c", "3", "-i", "0.2", "-w", "1", ...more, address];
+  return !(await lab.exec(box, argv)).stdout.includes("bytes from");
+}
+
 /** The agent of the host box. @throws Error when none runs */
 export async function agentPid(lab: Lab): Promise<number> {
   const { stdout } = await lab.exec("host", ["ip", "netns", "pids", lab.netns("host")]);
