@@ -53,7 +53,7 @@ async function createHost(store: Store = memoryStore(clock)) {
   const { table } = buildSkeleton(portPrefixes, ["inet"]);
   const held = (set: string): number => nft.elements({ family: "netdev", table, set })?.length ?? -1;
   const up = (name: string): boolean | undefined => links.list().find((link) => link.name === name)?.up;
-  return { nft, links, store, agent, apply, held, up, hooks, table, operations: agent.operations };
+  return { nft, links, store, agent, start, apply, held, up, hooks, table, operations: agent.operations };
 }
 
 async function refusal(work: Promise<unknown>): Promise<GuardError> {
@@ -190,6 +190,32 @@ test("a missing bridge keeps the port shut, says so, and heals when the bridge c
   host.links.add("br0", "bridge");
   await expect.poll(() => host.up("vif1.0")).toBe(true);
   expect((await host.operations.status()).healthy).toBe(true);
+});
+
+test("what others do to the rules while a pass waits for the store is seen by the next one", async () => {
+  const memory = memoryStore(clock);
+  let meddle = (): void => undefined;
+  const host = await createHost({
+    ...memory,
+    commit: async (transaction) => {
+      meddle();
+      return memory.commit(transaction);
+    },
+  });
+  host.links.add("vif1.0");
+  await host.operations.attach({ port: "vif1.0", guest: "web1" });
+  await host.agent.stop();
+  host.links.remove(host.links.list().find(({ name }) => name === "vif1.0")?.ifindex ?? 0);
+  let meddled = 0;
+  meddle = () => {
+    meddled += 1;
+    meddle = () => undefined;
+    host.nft.meddle("flush");
+  };
+  const agent = await host.start();
+  await agent.settled();
+  expect([meddled, host.nft.tables("netdev").length, host.held("prefix4")]).toEqual([1, 1, 1]);
+  await agent.stop();
 });
 
 test("a store that cannot write refuses the attach; the port stays shut", async () => {

@@ -247,9 +247,11 @@ test("any history ends in the kernel state that the store asks for, and a second
           [1, 2, 3, 4].map((n) => ({ kind: "apply", n })),
         );
         await playAll(world, history);
-        // Whatever was refused on the way is tried again by the pass that a start is.
-        await world.restart();
-        await world.settle();
+        // Whatever was refused on the way is tried again by the pass that a start is; what is still to be refused is used up by a start before it.
+        for (let start = 0; start < 2; start += 1) {
+          await world.restart();
+          await world.settle();
+        }
         const left = await world.differences();
         portsSeen += left.ports;
         expect({ rules: left.rules, links: left.links }).toEqual({ rules: 0, links: 0 });

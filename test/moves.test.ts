@@ -217,6 +217,36 @@ describe.each(wirings)("%s", (wired) => {
       expect([first.answering(), (await first.status()).ports[0]?.state]).toEqual([1, "applied"]);
     }));
 
+  test("a port that is gone, and its agent too: what the kernel still answers goes before the NIC is given on", () =>
+    withFleet(wired, async ({ first, second, answering, claim, ...fleet }) => {
+      await first.attach("vif1.0");
+      first.crash();
+      first.unplug("vif1.0");
+      expect(await outcome(second.attach("vif2.0", "ask"))).toBe("MOVE_WAITING");
+      await first.start();
+      await fleet.settle();
+      expect([first.answering(), second.answering(), fleet.most()]).toEqual([0, 1, 1]);
+      expect(await claim()).toEqual({ fence: 2, holder: { host: "b", port: "vif2.0" } });
+    }));
+
+  test("whatever of a detach is refused: the NIC is free only when nothing answers for it any more", async () => {
+    let refused = 0;
+    for (let nth = 1; nth < 20; nth += 1)
+      await withFleet(wired, async ({ first, second, claim, ...fleet }) => {
+        await first.attach("vif1.0");
+        first.limit(nth, "refuse");
+        const detached = await outcome(first.detach("vif1.0"));
+        first.limit(0, "refuse");
+        if (detached === "KERNEL_REFUSED") refused += 1;
+        const isFree = !JSON.stringify(await claim()).includes("holder");
+        expect([nth, isFree && first.answering() > 0]).toEqual([nth, false]);
+        expect(await outcome(second.attach("vif2.0", "ask"))).toBe("applied");
+        await fleet.recover();
+        expect([nth, fleet.most(), first.answering(), second.answering()]).toEqual([nth, 1, 0, 1]);
+      });
+    expect(refused, "control: some were refused").toBeGreaterThan(0);
+  });
+
   test("whoever ends or is refused at any one touch of a move: never two answer, and when all are back one does", async () => {
     const counted = { a: 0, b: 0 };
     await withFleet(wired, async ({ first, second }) => {

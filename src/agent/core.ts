@@ -6,6 +6,7 @@ import type { Links } from "../kernel/links.ts";
 import type { Nft } from "../kernel/nft.ts";
 import type { Probes } from "../kernel/probes.ts";
 import type { Clock } from "../model/clock.ts";
+import { GuardError } from "../model/errors.ts";
 import { parseIpBlock } from "../model/ip-block.ts";
 import { ipv4FromBytes } from "../model/ipv4.ts";
 import { ipv6FromBytes } from "../model/ipv6.ts";
@@ -160,11 +161,19 @@ export function close(core: Core, attachment: Attachment, wish: PortWish | undef
   core.learning.forget(attachment);
 }
 
-/** What a port that is shut, or that gives up waiting, writes into the claim of its NIC; nothing where it has no part in it. */
+/**
+ * What a port that is shut, or that gives up waiting, writes into the claim of its NIC; nothing where it has no part in it.
+ * @throws KERNEL_REFUSED while the kernel may hold more of the NIC than this agent knows of: a proxy entry outlives its port and its agent, and answers on
+ */
 export function releaseOf(core: Core, attachment: Attachment): Transaction {
-  const knows = core.ports.get(attachment.port)?.knows;
-  const claim = released(claimOf(core, attachment), core.parts.host, attachment, knows);
-  return claim === undefined ? { expect: [], writes: [] } : claimChange(core, attachment, claim);
+  const { port } = attachment;
+  const claim = released(claimOf(core, attachment), core.parts.host, attachment, core.ports.get(port)?.knows);
+  if (claim === undefined) return { expect: [], writes: [] };
+  if (!core.enforcer.router.isSwept())
+    throw new GuardError("KERNEL_REFUSED", `what an earlier agent left of port '${port}' is not removed yet`, {
+      fields: { port },
+    });
+  return claimChange(core, attachment, claim);
 }
 
 type Nic = Pick<Attachment, "guest" | "nic">;

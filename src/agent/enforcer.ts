@@ -341,12 +341,18 @@ export function createEnforcer(nft: Nft, links: Links, routing: Routing, skeleto
     return isOff && (wish === undefined || router.isWithdrawn(wish));
   }
 
-  function close(port: InterfaceName, ifindex: number, wish: PortWish | undefined): void {
-    router.release(ifindex, wish);
+  function disconnect(port: InterfaceName, ifindex: number): void {
     const link = links.byIndex(ifindex);
-    if (link !== undefined && link.name === port) {
-      links.setUp(ifindex, false);
-      if (link.master !== 0) links.setMaster(ifindex, 0);
+    if (link?.name !== port) return;
+    links.setUp(ifindex, false);
+    if (link.master !== 0) links.setMaster(ifindex, 0);
+  }
+
+  function close(port: InterfaceName, ifindex: number, wish: PortWish | undefined): void {
+    try {
+      router.release(ifindex, wish);
+    } finally {
+      disconnect(port, ifindex);
     }
     const changes = rules.removals(port, wish);
     if (changes.length > 0) nft.commit(changes);

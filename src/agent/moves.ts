@@ -9,7 +9,7 @@ import { portWish } from "../plan/desired.ts";
 import type { PortWish } from "../plan/host.ts";
 import { type Hold, holdOf, samePlace, settled } from "../plan/nic-claims.ts";
 import type { Transaction } from "../store/store.ts";
-import { type Core, claimChange, claimOf, close, forget, hostView, releaseOf, setPort } from "./core.ts";
+import { type Core, claimChange, claimOf, close, hostView, releaseOf, setPort } from "./core.ts";
 import { isLive, type PortState } from "./ports.ts";
 
 /** What could not be let go, or could not be said, is tried again after so long, in milliseconds. */
@@ -154,13 +154,13 @@ async function say(core: Core, { port }: Attachment, make: () => Transaction): P
   }
 }
 
-/** Before anything else in a pass: what this host has lost is shut. */
-export async function leaveLost(core: Core): Promise<void> {
-  for (const attachment of [...core.mirror.attachments.values()]) {
-    if (mayStand(core, attachment)) continue;
-    if (!isLive(core.parts, attachment)) await forget(core, attachment);
-    else if (core.ports.get(attachment.port)?.state !== "moved") leave(core, attachment);
-  }
+/** Before anything else in a pass: what this host has lost is shut. @returns those whose interface is gone: to be forgotten behind the rules of the pass */
+export function leaveLost(core: Core): readonly Attachment[] {
+  const lost = [...core.mirror.attachments.values()].filter((attachment) => !mayStand(core, attachment));
+  const gone = lost.filter((attachment) => !isLive(core.parts, attachment));
+  for (const attachment of lost)
+    if (!gone.includes(attachment) && core.ports.get(attachment.port)?.state !== "moved") leave(core, attachment);
+  return gone;
 }
 
 /** After the rules of a pass, which removed what was left of ports that this agent never saw applied. */

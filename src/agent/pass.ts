@@ -27,21 +27,25 @@ const REPAIR_SHOWN = 600_000;
 
 export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   const { mirror, enforcer, parts } = core;
-  const isSuspect = meddling.seen || meddling.auditDue;
+  // Taken before the first wait: what others do from here on is for the next pass.
+  const { seen } = meddling;
+  meddling.seen = false;
+  const isSuspect = seen || meddling.auditDue;
   const { loaded } = isSuspect ? await enforcer.ensureSkeleton() : { loaded: false };
   meddling.auditDue = false;
-  await leaveLost(core);
+  const gone = leaveLost(core);
   await core.learning.sweep();
   const attachments = new Map([...mirror.attachments].filter(([, own]) => mayStand(core, own)));
   const look: Look = isSuspect || meddling.linksMoved || isAnyShut(core) ? "everything" : "changes";
   meddling.linksMoved = false;
   const desired = desiredOf(core, attachments, look);
-  for (const attachment of desired.stale) await forget(core, attachment);
   refuse(core, desired);
   announce(core, desired, attachments);
   const opened = openedBy(core, desired);
   const departed = departedBy(core, desired);
   const result = await enforcer.reconcile(desired.wish, look);
+  // Behind the routes: what an agent before this one left of a port that is gone must not answer any more when its NIC is free.
+  for (const attachment of [...gone, ...desired.stale]) await forget(core, attachment);
   record(core, result, attachments);
   core.flows.opened(opened, desired.wish);
   if (departed.length > 0) core.flows.departed(departed);
@@ -54,7 +58,7 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   tellPools(core.pools(), core.conditions);
   const changed = loaded || result.changed > 0;
   if (changed) parts.log.info({ changed: result.changed, loaded }, "brought the kernel into line");
-  tellRepair(core, meddling, changed);
+  tellRepair(core, meddling, seen && changed);
   await sayWhatBecame(core);
 }
 
@@ -158,11 +162,10 @@ function tellFailures({ ports, conditions }: Core): void {
 }
 
 /** A second program at the rules must not go unnoticed just because its work was undone. */
-function tellRepair({ parts, conditions }: Core, meddling: Meddling, changed: boolean): void {
+function tellRepair({ parts, conditions }: Core, meddling: Meddling, isRepair: boolean): void {
   const now = parts.clock.now();
-  if (meddling.seen && changed) {
+  if (isRepair) {
     meddling.repairedAt = now;
     conditions.raise("RULES_REPAIRED", new Date(now).toISOString());
   } else if (now - meddling.repairedAt > REPAIR_SHOWN) conditions.clear("RULES_REPAIRED");
-  meddling.seen = false;
 }

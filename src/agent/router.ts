@@ -31,10 +31,15 @@ export interface Router {
     readonly changed: number;
     readonly failed: ReadonlyMap<number, GuardError>;
   };
-  /** Everything of a port; its uplink's settings go with the next `reconcile`. `wish` tells what, where nothing is remembered. */
+  /**
+   * Everything of a port; its uplink's settings go with the next `reconcile`. `wish` tells what, where nothing is remembered.
+   * @throws KERNEL_REFUSED when something of it stays
+   */
   release(ifindex: number, wish?: PortWish): void;
   /** Whether the kernel routes nothing to it and answers for none of its addresses: read back. */
   isWithdrawn(wish: PortWish): boolean;
+  /** Whether what agents before this one left, and nobody wants, is gone. */
+  isSwept(): boolean;
   /** Whether what was heard touches anything that is needed. */
   isDisturbed(event: RouteEvent): boolean;
   /** The kernel tells nobody that a proxy entry went. */
@@ -49,6 +54,7 @@ const keyOf = ({ ifindex, name }: Pick<Setting, "ifindex" | "name">): string => 
 export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routing, { table }: Skeleton): Router {
   const notes = createSettingNotes(nft, table);
   const wanted = new Map<number, RoutedWish>();
+  let isSwept = false;
 
   const pathOf = ({ name, device }: Setting): string => settingTable[name].path(device);
 
@@ -98,9 +104,11 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
     for (const item of routingOf(wish)?.items ?? []) routes.add(item);
   }
 
+  /** As much as can be; @throws the first that could not. */
   function withdraw(items: readonly RouteItem[]): void {
     // The other way round: what leans on another goes first.
-    for (const item of [...items].reverse()) quietly(() => routes.remove(item));
+    const errors = [...items].reverse().flatMap((item) => attempt(() => routes.remove(item)) ?? []);
+    if (errors[0] !== undefined) throw errors[0];
   }
 
   /** Asked at every detach: no text is made for it. */
@@ -139,13 +147,14 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
 
   function reconcile(wishes: readonly PortWish[]): ReturnType<Router["reconcile"]> {
     const routed = wishes.filter((wish) => routingOf(wish) !== undefined);
+    const all = routes.held();
+    let changed = removeUnwanted(all, routed);
+    isSwept = true;
     wanted.clear();
     for (const wish of routed) {
       const own = routingOf(wish);
       if (own !== undefined) wanted.set(wish.binding.ifindex, own);
     }
-    const all = routes.held();
-    let changed = removeUnwanted(all, routed);
     const held = new Set(all.map(routeText));
     const failed = new Map<number, GuardError>();
     for (const wish of routed) {
@@ -154,7 +163,7 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
       const error = attempt(() => missing.forEach(routes.add));
       if (error === undefined) continue;
       failed.set(wish.binding.ifindex, error);
-      release(wish.binding.ifindex);
+      quietly(() => release(wish.binding.ifindex));
     }
     const inUse = new Set([...wanted].flatMap(([port, { uplink }]) => [port, uplink.ifindex]));
     changed += putBackAll((ifindex) => !inUse.has(ifindex));
@@ -201,8 +210,19 @@ export function createRouter(nft: Nft, links: Links, { routes, sysctls }: Routin
     });
   }
 
-  const isInUse = (): boolean => wanted.size > 0 || notes.list().length > 0;
-  return { prepare, connect, reconcile, release, isWithdrawn, isDisturbed, isProxyMissing, settings, isInUse };
+  const isInUse = (): boolean => !isSwept || wanted.size > 0 || notes.list().length > 0;
+  return {
+    prepare,
+    connect,
+    reconcile,
+    release,
+    isWithdrawn,
+    isSwept: () => isSwept,
+    isDisturbed,
+    isProxyMissing,
+    settings,
+    isInUse,
+  };
 }
 
 const isSame = (a: RouteItem, b: RouteItem): boolean =>
