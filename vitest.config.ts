@@ -5,7 +5,14 @@ import { patience } from "./src/lab/patience.ts";
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["src/**/*.test.ts", "test/*.test.ts"], testTimeout: patience(20_000) } },
+      {
+        test: {
+          name: "unit",
+          include: ["src/**/*.test.ts", "test/*.test.ts"],
+          setupFiles: ["test/support/seed.ts"],
+          testTimeout: patience(20_000),
+        },
+      },
       { test: { name: "bench", include: ["test/bench/all.bench.ts"] } },
       {
         test: {
@@ -21,6 +28,7 @@ export default defineConfig({
         test: {
           name: "lab",
           include: ["test/{lab,golden,faults,contract}/**/*.test.ts"],
+          setupFiles: ["test/support/seed.ts"],
           testTimeout: patience(60_000),
           hookTimeout: patience(60_000),
           expect: { poll: { timeout: patience(1_000) } },
