@@ -32,7 +32,8 @@ export default defineConfig({
           testTimeout: patience(60_000),
           hookTimeout: patience(60_000),
           expect: { poll: { timeout: patience(1_000) } },
-          fileParallelism: false,
+          // Most of a test is waiting; each file has namespaces of its own.
+          maxWorkers: 2,
           pool: "forks",
         },
       },
