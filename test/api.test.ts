@@ -87,6 +87,7 @@ test("metrics are lines that a collector reads, each of a name that is declared,
   for (const line of samples) expect(declared, line).toContain(line.match(shape)?.[1]);
   for (const name of ["build_info", "healthy", "ports", "dropped_packets_total", "pool_free_addresses", "dhcp_total"])
     expect(declared).toContain(`vifguard_${name}`);
+  expect(samples).toContain('vifguard_hosts{state="silent"} 1');
   expect(samples.length).toBeGreaterThan(10);
 });
 

@@ -77,10 +77,30 @@ describe("what is asked of the agent", () => {
     const { out } = await vifguard("plan", "-f", join(directory, "site.yaml"));
     expect(out).toBe("+ group web: create\n1 create, 0 update, 0 delete, 0 unchanged\n");
   });
+  test("hosts of the fleet, and the ports that are left of one that drains", async () => {
+    const { out } = await vifguard("host", "list");
+    expect(out).toMatch(
+      /^HOST {2}STATE +SINCE +VERSION {2}PORTS {2}ADDRESS\nh1 +up +\d+d +0\.0\.0 +1 {2}192\.0\.2\.1\nh2 +silent, draining {2}before this agent {2}0\.0\.0 +1 {2}-\n$/,
+    );
+    expect((await vifguard("host", "drain", "h1")).out).toMatch(
+      /\nh1 +draining .*\n\nHOST {2}PORT .*\nh1 +vif1\.0 {2}web1 +0\n$/s,
+    );
+    expect((await vifguard("host", "drain", "h1", "--undo")).out).toMatch(/\nh1 +up /);
+    expect(await vifguard("host", "forget", "h2")).toMatchObject({
+      status: 0,
+      out: "h2: forgotten\nno ports were released\n",
+    });
+    expect((await vifguard("host", "forget", "h2", "--force")).out).toMatch(
+      /^h2: forgotten\nHOST .*\nh2 +vif3\.0 {2}db1 +0\n$/s,
+    );
+    const refused = await vifguard("host", "forget", "h1");
+    expect([refused.status, refused.err]).toEqual([5, expect.stringMatching(/HOST_UP|host drain/)]);
+  });
   test("status tells conditions first, and ends with 1 when one is an error", async () => {
     const { out, status } = await vifguard("status");
     expect(out.startsWith("ERROR PORT_FAILED: ports that stay shut")).toBe(true);
     expect(out).toContain("unbound: vif9.0");
+    expect(out).toContain("hosts: 2 up, 1 silent\n");
     expect(out).toContain("\nkernel has: netdev-egress\nkernel has not: prefix-devices (not used), bridge-conntrack\n");
     expect(out).toMatch(/^shape: port-chains\npolicy: bridge-netfilter: bridges hand .*\n/m);
     expect(out).toContain("read back at attach: port-lock\n");

@@ -9,6 +9,7 @@ import { canTranslate } from "../model/capabilities.ts";
 import { GuardError, isConflict } from "../model/errors.ts";
 import type { ConditionCode } from "../model/health.ts";
 import type { DropEvent, Operations } from "../model/operations.ts";
+import type { Attachment } from "../model/resources.ts";
 import { networkFacts } from "../plan/desired.ts";
 import { linkSteps, routingOf } from "../plan/host.ts";
 import { policyFacts } from "../plan/policy-classes.ts";
@@ -25,10 +26,11 @@ import { splitFrames } from "./dhcp-split.ts";
 import { type PortLookup, startDrops } from "./drops.ts";
 import { createEnforcer } from "./enforcer.ts";
 import { createFlowSweeper } from "./flows.ts";
+import { startHosts } from "./hosts.ts";
 import { createLearning } from "./learning.ts";
 import { startLoop } from "./loop.ts";
 import { type Mirror, startMirror } from "./mirror.ts";
-import { followClaims } from "./moves.ts";
+import { followClaims, shutForgotten } from "./moves.ts";
 import { startNeighbours } from "./neighbours.ts";
 import { createOperations } from "./operations.ts";
 import { type Meddling, runPass } from "./pass.ts";
@@ -45,6 +47,8 @@ export interface Agent {
 
 /** Somebody else was faster so often in a row only when something is wrong. */
 const WRITE_ATTEMPTS = 8;
+/** In milliseconds. Whose the name is, is said before anything is touched, by a store that answers. */
+const CLAIM_WITHIN = 1_000;
 /** In milliseconds; what is waited for is on its way already. */
 const NEWS_WITHIN = 1_000;
 
@@ -77,6 +81,10 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     watchStore(parts.copyHealth, conditions, "COPY_FAILED"),
   ];
   const meddling: Meddling = { seen: false, auditDue: false, repairedAt: 0, linksMoved: true };
+  const hosts = startHosts(parts, conditions);
+  const claimed = hosts.claim();
+  // A store that does not answer holds up nothing that shuts.
+  await Promise.race([claimed, sleep(CLAIM_WITHIN, undefined, { ref: false })]);
   // Listening first: what others do from the first look on is heard.
   const nftWatch = nft.watch(() => {
     meddling.seen = true;
@@ -86,9 +94,12 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   await enforcer.ensureSkeleton();
   const ports = createPorts();
   const serial = createSerial();
-  const mirror = await startMirror(store, parts.host, (error) => {
+  const failed = (error: unknown): void => {
     conditions.raise("STORE_FAILED", error instanceof Error ? error.message : String(error));
-  });
+  };
+  const isOwn = (own: Attachment): boolean =>
+    own.instance === undefined || own.instance === hosts.instance || own.epoch === parts.epoch;
+  const [mirror] = await Promise.all([startMirror(store, parts.host, failed, isOwn), claimed]);
 
   const loop = startLoop(
     () => serial(() => runPass(core, meddling)),
@@ -136,6 +147,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       return learning;
     },
     announcer: createAnnouncer(frames),
+    hosts,
     flows: createFlowSweeper(parts.conntrack, (error) =>
       log.warn({ error: String(error) }, "flows that are not allowed any more were not forgotten; they stay cut"),
     ),
@@ -258,8 +270,15 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     loop.wake();
   }, parts.auditEvery);
   audit.unref();
+  shutForgotten(core);
   loop.wake();
   await loop.settled();
+  hosts.begin(async (revision) => {
+    // What was decided while this host was not heard holds before it is heard again.
+    await core.news(revision - 1);
+    loop.wake();
+    await loop.settled();
+  });
 
   return {
     operations: createOperations(core),
@@ -277,6 +296,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       core.neighbours.stop();
       core.flows.stop();
       core.drops.close();
+      await hosts.stop();
       await mirror.stop();
     },
   };

@@ -12,7 +12,7 @@ import { nextFence, taken } from "../plan/nic-claims.ts";
 import { address6Of } from "../plan/sources.ts";
 import type { Translation } from "../ruleset/nat-elements.ts";
 import { type Core, claimChange, claimOf, close, forget, hostView, setPort } from "./core.ts";
-import { holdIn, open, placeText, whereaboutsOf } from "./moves.ts";
+import { holdIn, open, placeText, silenceOf, whereaboutsOf } from "./moves.ts";
 import { type Placing, placing, staleHolders } from "./placing.ts";
 import { isLive, type PortState, portView } from "./ports.ts";
 
@@ -23,6 +23,7 @@ const ATTEMPTS = 5;
 /** Waiting for another host happens outside the queue, where it holds nobody up. */
 export async function attach(core: Core, request: AttachRequest): Promise<PortView> {
   const port = guardedName(core, request.port);
+  await core.hosts.ready();
   const begun = await core.serial(() => begin(core, port, request));
   if (begun.wish?.waits !== true || request.move === undefined) return viewOf(core, begun);
   const moved = await arrival(core, port);
@@ -30,7 +31,8 @@ export async function attach(core: Core, request: AttachRequest): Promise<PortVi
   if (request.move === "force") return core.serial(() => takeOver(core, port));
   const { holder } = claimOf(core, begun.attachment) ?? {};
   const whose = holder === undefined ? "the port that has its NIC" : placeText(holder);
-  throw new GuardError("MOVE_WAITING", `port '${port}' is prepared, but ${whose} has not let go`, {
+  const why = holder === undefined ? "" : silenceOf(core, holder);
+  throw new GuardError("MOVE_WAITING", `port '${port}' is prepared, but ${whose} has not let go${why}`, {
     fields: { port, ...holder },
   });
 }
@@ -58,6 +60,7 @@ async function begin(core: Core, port: InterfaceName, request: AttachRequest): P
     if (state !== undefined) return state;
     // Somebody was faster: what they did decides.
     await core.news(revision);
+    await core.hosts.refresh();
   }
 }
 

@@ -31,11 +31,13 @@ import type { PortDhcp } from "./dhcp.ts";
 import type { Drops } from "./drops.ts";
 import type { Enforcer } from "./enforcer.ts";
 import type { FlowSweeper } from "./flows.ts";
+import type { Hosts } from "./hosts.ts";
 import type { Learning } from "./learning.ts";
 import type { Loop } from "./loop.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Neighbours } from "./neighbours.ts";
 import type { PortState, Ports } from "./ports.ts";
+import type { PresenceParts } from "./presence.ts";
 import type { Routing } from "./router.ts";
 import type { Serial } from "./serial.ts";
 
@@ -73,6 +75,8 @@ export interface AgentParts {
   readonly auditEvery: number;
   /** How long a move waits for the port that has the NIC before it says so, in milliseconds. */
   readonly movePatience?: number;
+  /** Who this host is among others. */
+  readonly presence?: PresenceParts;
 }
 
 /** What the parts of the agent share. */
@@ -88,6 +92,7 @@ export interface Core {
   readonly learning: Learning;
   readonly flows: FlowSweeper;
   readonly announcer: Announcer;
+  readonly hosts: Hosts;
   readonly serial: Serial;
   readonly loop: Loop;
   readonly startedAt: number;

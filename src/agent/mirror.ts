@@ -75,6 +75,9 @@ interface Maps {
   readonly keys: Set<Key>;
 }
 
+/** Whether a record under this host's name is this host's. */
+type IsOwn = (attachment: Attachment) => boolean;
+
 function emptyMaps(): Maps {
   return {
     networks: new Map(),
@@ -93,8 +96,19 @@ function emptyMaps(): Maps {
   };
 }
 
+/** Under this host's name: its own, or another machine's that has the name now. */
+function putNamed({ attachments, elsewhere }: Maps, key: Key, value: Attachment, isOwn: boolean): void {
+  if (isOwn) {
+    elsewhere.delete(key);
+    attachments.set(value.port, value);
+  } else {
+    attachments.delete(value.port);
+    elsewhere.set(key, value);
+  }
+}
+
 /** @returns whether the site is another one by it */
-function put(maps: Maps, host: HostId, key: Key, record: StoreRecord): boolean {
+function put(maps: Maps, host: HostId, isOwn: IsOwn, key: Key, record: StoreRecord): boolean {
   switch (record.kind) {
     case "network":
       maps.networks.set(record.name, record.value);
@@ -118,8 +132,12 @@ function put(maps: Maps, host: HostId, key: Key, record: StoreRecord): boolean {
       return false;
     }
     case "attachment":
-      if (record.host === host) maps.attachments.set(record.value.port, record.value);
+      if (record.host === host) putNamed(maps, key, record.value, isOwn(record.value));
       else maps.elsewhere.set(key, record.value);
+      return false;
+    case "host":
+    case "alive":
+      // Followed by the book of hosts.
       return false;
     case "claim":
       maps.claims.set(record.what, record.value);
@@ -174,6 +192,7 @@ export async function startMirror(
   store: Store,
   host: HostId,
   failed: (error: unknown) => void = () => undefined,
+  isOwn: IsOwn = () => true,
 ): Promise<Mirror> {
   const maps = emptyMaps();
   const snapshot = await store.read("");
@@ -192,7 +211,7 @@ export async function startMirror(
 
   /** @returns whether the site is another one by it */
   function takeEntry({ key, value, revision: at }: Pick<Entry, "key" | "value" | "revision">): boolean {
-    const isOther = put(maps, host, key, decodeRecord(key, value));
+    const isOther = put(maps, host, isOwn, key, decodeRecord(key, value));
     maps.keys.add(key);
     if (isPlanned(key)) maps.revisions.set(key, at);
     return isOther;

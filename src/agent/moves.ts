@@ -3,11 +3,12 @@
  * then said in the store; the port that waits opens when the claim names it. Both follow the claim as it changes, and again in every pass.
  */
 import { GuardError } from "../model/errors.ts";
-import type { InterfaceName } from "../model/names.ts";
+import { type InterfaceName, parseInterfaceName } from "../model/names.ts";
 import type { Attachment, PortPlace } from "../model/resources.ts";
 import { portWish } from "../plan/desired.ts";
-import type { PortWish } from "../plan/host.ts";
+import { type PortWish, portChainPrefix } from "../plan/host.ts";
 import { type Hold, holdOf, samePlace, settled } from "../plan/nic-claims.ts";
+import { tablePrefix } from "../ruleset/skeleton.ts";
 import type { Transaction } from "../store/store.ts";
 import { type Core, claimChange, claimOf, close, hostView, releaseOf, setPort } from "./core.ts";
 import { isLive, type PortState } from "./ports.ts";
@@ -37,6 +38,18 @@ export function isInDoubt({ parts, ports }: Core, { port, ifindex }: Attachment)
 
 export const placeText = ({ host, port }: PortPlace): string => `port '${port}' of host '${host}'`;
 
+/** What to say behind the name of a port whose host is not heard, and what can be done. */
+export function silenceOf({ hosts }: Core, { host }: PortPlace): string {
+  const silence = hosts.silence(host);
+  if (silence === undefined) return "";
+  return `; that host is ${silence}: start its agent, or, if it is off for certain, 'vifguard host forget ${host} --force' frees all its NICs and 'attach --move --force' takes this one`;
+}
+
+function silenceIn({ hosts }: Core, { host }: PortPlace): string {
+  const silence = hosts.silence(host);
+  return silence === undefined ? "" : ` (${silence})`;
+}
+
 /** Where the NIC of a port that does not have it is. */
 export function whereaboutsOf(core: Core, { attachment, state, wish }: PortState): string | undefined {
   const { holder, next } = claimOf(core, attachment) ?? {};
@@ -45,7 +58,7 @@ export function whereaboutsOf(core: Core, { attachment, state, wish }: PortState
   if (wish?.waits === true && holder !== undefined)
     return samePlace(holder, { host: core.parts.host, port: attachment.port })
       ? "waits for the store, which may have given its NIC to another"
-      : `waits for ${placeText(holder)} to let go`;
+      : `waits for ${placeText(holder)} to let go${silenceIn(core, holder)}`;
   return next === undefined || state === "failed" ? undefined : `asked to let go for ${placeText(next)}`;
 }
 
@@ -53,7 +66,11 @@ export function whereaboutsOf(core: Core, { attachment, state, wish }: PortState
 export async function followClaims(core: Core, ports: readonly InterfaceName[]): Promise<void> {
   for (const port of ports) {
     const attachment = core.mirror.attachments.get(port);
-    if (attachment === undefined) continue;
+    if (attachment === undefined) {
+      // Its record went with its host's.
+      if (core.ports.get(port) !== undefined) core.loop.wake();
+      continue;
+    }
     // Never seen by this agent, or asked for with an answer that was lost: the pass knows what to do with it.
     if (core.ports.get(port) === undefined) core.loop.wake();
     else await follow(core, attachment);
@@ -160,7 +177,31 @@ export function leaveLost(core: Core): readonly Attachment[] {
   const gone = lost.filter((attachment) => !isLive(core.parts, attachment));
   for (const attachment of lost)
     if (!gone.includes(attachment) && core.ports.get(attachment.port)?.state !== "moved") leave(core, attachment);
+  leaveForgotten(core);
   return gone;
+}
+
+/** Ports whose records are gone: an operator took this host for one that does not come back. */
+function leaveForgotten(core: Core): void {
+  for (const { attachment, state } of core.ports.list()) {
+    const { port, ifindex } = attachment;
+    if (core.mirror.attachments.get(port)?.ifindex === ifindex) continue;
+    if (state === "moved" || leave(core, attachment)) core.ports.delete(port);
+  }
+}
+
+/** The same of an agent that was started since: what its kernel still has chains for, and nobody attached. */
+export function shutForgotten({ parts, mirror }: Core): void {
+  const tables = parts.nft.tables("netdev").filter((name) => name.startsWith(tablePrefix));
+  const chains = tables.flatMap((table) => parts.nft.portChains(table, portChainPrefix.ingress) ?? []);
+  for (const device of chains.flatMap(({ devices }) => devices)) {
+    const port = parseInterfaceName(device);
+    const link = port === undefined ? undefined : parts.links.byName(port);
+    if (port === undefined || link === undefined || mirror.attachments.get(port)?.ifindex === link.ifindex) continue;
+    parts.links.setUp(link.ifindex, false);
+    if (link.master !== 0) parts.links.setMaster(link.ifindex, 0);
+    parts.log.warn({ port }, "a port that is attached to nobody was shut");
+  }
 }
 
 /** After the rules of a pass, which removed what was left of ports that this agent never saw applied. */

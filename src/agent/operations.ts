@@ -27,6 +27,7 @@ import { end } from "./bindings.ts";
 import type { Core } from "./core.ts";
 import { explain } from "./explain.ts";
 import { guestRoutes } from "./guest-routes.ts";
+import { drainHost, forgetHost, listHosts } from "./host-operations.ts";
 import { tellWaiting } from "./moves.ts";
 import { tellExceptions, unboundPorts } from "./ports.ts";
 
@@ -48,6 +49,9 @@ export function createOperations(core: Core): Operations {
       leaseViews(core).filter((lease) => network === undefined || lease.network === network),
     releaseLease: (network, address) => serial(() => releaseLease(core, network, address)),
     routes: async () => guestRoutes(core),
+    hosts: (filter) => listHosts(core, filter),
+    drainHost: (name, options) => drainHost(core, name, options),
+    forgetHost: (name, options) => forgetHost(core, name, options),
     explain: async (question) => explain(core, question),
     explainFlow: async (question) => explainFlow(core.members(), question),
     policyMatrix: async (filter) => policyMatrix(core.members(), filter),
@@ -200,6 +204,7 @@ function status(core: Core): StatusView {
     unbound: unboundPorts(parts.links.list(), ports, parts.portPrefixes),
     kernel: { ...parts.kernel, guard: `netdev ingress and egress per port, tables '${core.enforcer.table}'` },
     store: { kind: parts.storeKind, revision: mirror.revision },
+    hosts: core.hosts.counts(),
     dhcp: core.dhcp.service.counts(),
   };
 }

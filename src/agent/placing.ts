@@ -7,7 +7,7 @@ import type { Attachment, Guest, NicClaim, PortPlace } from "../model/resources.
 import { asked, nextFence, samePlace, taken } from "../plan/nic-claims.ts";
 import type { Transaction } from "../store/store.ts";
 import { type Core, claimChange, claimOf } from "./core.ts";
-import { placeText } from "./moves.ts";
+import { placeText, silenceOf } from "./moves.ts";
 import { isLive } from "./ports.ts";
 
 export interface Placing {
@@ -45,8 +45,11 @@ function rivalOf(core: Core, claim: NicClaim | undefined, here: PortPlace): Port
   return isOrphan ? undefined : holder;
 }
 
-function nicTaken(guest: Guest, nic: number, at: PortPlace, way: "is attached to" | "is on its way to"): GuardError {
-  return new GuardError("NIC_TAKEN", `NIC ${nic} of guest '${guest.name}' ${way} ${placeText(at)}`, {
+type Way = "is attached to" | "is on its way to";
+
+function nicTaken(core: Core, guest: Guest, nic: number, at: PortPlace, way: Way): GuardError {
+  const text = `NIC ${nic} of guest '${guest.name}' ${way} ${placeText(at)}${silenceOf(core, at)}`;
+  return new GuardError("NIC_TAKEN", text, {
     fields: { guest: guest.name, nic, host: at.host, port: at.port },
   });
 }
@@ -62,7 +65,8 @@ function chosenNic(core: Core, guest: Guest, here: PortPlace, { nic, move }: Att
 
 /** @throws NOT_FOUND, NIC_TAKEN */
 export function placing(core: Core, port: InterfaceName, ifindex: number, request: AttachRequest): Placing {
-  const { parts } = core;
+  const { parts, hosts } = core;
+  hosts.assertTaking();
   const here = { host: parts.host, port };
   const guest = guestOf(core, request.guest);
   const nic = chosenNic(core, guest, here, request);
@@ -72,15 +76,16 @@ export function placing(core: Core, port: InterfaceName, ifindex: number, reques
     });
   const claim = claimOn(core, guest, nic);
   const rival = rivalOf(core, claim, here);
-  if (rival !== undefined && request.move === undefined) throw nicTaken(guest, nic, rival, "is attached to");
+  if (rival !== undefined && request.move === undefined) throw nicTaken(core, guest, nic, rival, "is attached to");
   const next = claim?.next;
   if (next !== undefined && !samePlace(next, here) && request.move !== "force")
-    throw nicTaken(guest, nic, next, "is on its way to");
+    throw nicTaken(core, guest, nic, next, "is on its way to");
   const value = claim !== undefined && rival !== undefined ? asked(claim, here) : taken(claim, here);
   const attachment: Attachment = {
     port,
     ifindex,
     epoch: parts.epoch,
+    ...(hosts.instance === undefined ? {} : { instance: hosts.instance }),
     guest: guest.name,
     nic,
     fence: nextFence(claim),
@@ -91,6 +96,6 @@ export function placing(core: Core, port: InterfaceName, ifindex: number, reques
   return {
     attachment,
     waits: rival !== undefined,
-    transaction: { expect, writes: [...writes, own] },
+    transaction: { expect: [...expect, ...hosts.expectation()], writes: [...writes, own] },
   };
 }

@@ -31,6 +31,7 @@ import { startAgent } from "./agent.ts";
 import type { AgentParts } from "./core.ts";
 import { createEnforcer } from "./enforcer.ts";
 import { currentEpoch } from "./epoch.ts";
+import { addressOfHost, identityOf, keepInstance } from "./instance.ts";
 import { startListeners } from "./listeners.ts";
 import { openStore } from "./open-store.ts";
 import type { AgentOptions } from "./options.ts";
@@ -97,6 +98,21 @@ async function lookAtKernel(taken: readonly Capability[]): Promise<AgentParts["k
   };
 }
 
+/** Where the state directory is there already. */
+function presenceOf(
+  { stateDirectory, etcd, network }: AgentOptions,
+  epoch: string,
+  portPrefixes: readonly string[],
+): NonNullable<AgentParts["presence"]> {
+  const address = network?.listen ?? addressOfHost(portPrefixes);
+  return {
+    identity: identityOf(stateDirectory, epoch),
+    isAlone: etcd === undefined,
+    ...(address === undefined ? {} : { address }),
+    keepInstance: (instance) => keepInstance(stateDirectory, instance),
+  };
+}
+
 /** Runs until SIGTERM or SIGINT. With `loadOnly` the ports are shut by name and that is all: for early boot. @throws GuardError */
 export async function runAgent(options: AgentOptions, version: string): Promise<void> {
   requireRoot();
@@ -125,6 +141,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   const conntrack = openConntrack();
   const probes = openProbes();
   const { store, kind: storeKind, health: storeHealth, copyHealth } = await openStore(options, host, systemClock);
+  const epoch = currentEpoch();
   const agent = await startAgent({
     nft,
     links,
@@ -137,13 +154,14 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
     clock: systemClock,
     log,
     host,
-    epoch: currentEpoch(),
+    epoch,
     portPrefixes,
     version,
     kernel,
     storeKind,
     storeHealth,
     copyHealth,
+    presence: presenceOf(options, epoch, portPrefixes),
     auditEvery: AUDIT_EVERY,
   });
   const server = await startListeners(options, { operations: agent.operations, version, log, host });

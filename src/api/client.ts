@@ -8,6 +8,8 @@ import type {
   DropEvent,
   ExplainAnswer,
   FlowAnswer,
+  ForgottenView,
+  HostView,
   LeaseView,
   MatrixView,
   ObjectView,
@@ -179,6 +181,9 @@ export function connect(place: AgentPlace): Client {
     explain: (body) => ask<ExplainAnswer>("explain", { body }),
     explainFlow: (body) => ask<FlowAnswer>("explainFlow", { body }),
     policyMatrix: (query) => ask<MatrixView>("policyMatrix", { query }),
+    hosts: (query) => ask<readonly HostView[]>("hosts", { query }),
+    drainHost: (name, body) => ask<HostView>("drainHost", { params: { name }, body }),
+    forgetHost: (name, body) => ask<ForgottenView>("forgetHost", { params: { name }, body }),
     releaseLease: (network, address) => ask<LeaseView>("releaseLease", { params: { network, address } }),
   };
 }

@@ -1,6 +1,7 @@
 /** What travels on every endpoint: schemas for what is asked and answered, with an example each. Server, OpenAPI and reference derive from it. */
 import { z } from "zod";
 import { policyShapes } from "../model/capabilities.ts";
+import { hostStates } from "../model/hosts.ts";
 import { moveKinds } from "../model/operations.ts";
 import { reasonTable } from "../model/reasons.ts";
 import { kinds } from "../model/resources.ts";
@@ -8,6 +9,7 @@ import type { RouteId } from "./routes.ts";
 
 const kind = z.enum(kinds);
 const time = z.number().describe("milliseconds since 1970");
+const hostState = z.enum(hostStates);
 const direction = z.enum(["from-guest", "to-guest"]);
 const reason = z.string().refine((text) => text in reasonTable, "one of the drop reasons");
 
@@ -84,6 +86,7 @@ const status = z.object({
     ),
   }),
   store: z.object({ kind: z.string(), revision: z.number() }),
+  hosts: z.record(hostState, z.number()).describe("how many hosts of the fleet are in which state"),
   dhcp: z
     .object({
       received: z.number(),
@@ -137,6 +140,17 @@ const routeView = z.object({
   host: z.string().optional().describe("where the guest is attached"),
   port: z.string().optional().describe("of this host: the kernel has the route"),
   via: z.string().optional().describe("this host's address towards the LAN"),
+});
+const hostPort = z.object({ port: z.string(), guest: z.string(), nic: z.number() });
+const hostView = z.object({
+  name: z.string(),
+  state: hostState,
+  isDraining: z.boolean().describe("also of one that is silent"),
+  since: time.optional().describe("since when it is so, as far as the agent that is asked knows"),
+  version: z.string().optional().describe("of its agent, when it was heard last"),
+  address: z.string().optional(),
+  ports: z.number(),
+  attached: z.array(hostPort).optional().describe("of a host that is draining, or was asked for by name"),
 });
 const explanation = z.object({
   verdict: z.enum(["pass", "answered", "drop"]),
@@ -257,6 +271,31 @@ export const contract = {
     params: z.object({ network: z.string(), address: z.string() }),
     reply: lease,
     example: { params: { network: "lan0", address: "203.0.113.10" } },
+  },
+  hosts: {
+    ...nothing,
+    query: z.strictObject({ name: z.string().max(64).optional() }),
+    reply: z.array(hostView),
+    example: { query: { name: "h1" } },
+  },
+  drainHost: {
+    ...nothing,
+    params: z.object({ name: z.string() }),
+    body: z.strictObject({ undo: z.boolean().default(false) }),
+    reply: hostView,
+    example: { params: { name: "h1" }, body: { undo: false } },
+  },
+  forgetHost: {
+    ...nothing,
+    params: z.object({ name: z.string() }),
+    body: z.strictObject({
+      force: z
+        .boolean()
+        .default(false)
+        .describe("though it has NICs, because it is off for certain: two hosts answer for one address if it is not"),
+    }),
+    reply: z.object({ name: z.string(), released: z.array(hostPort).describe("may be attached elsewhere now") }),
+    example: { params: { name: "h2" }, body: { force: false } },
   },
   routes: { ...nothing, reply: z.array(routeView), example: {} },
   explain: {

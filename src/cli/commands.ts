@@ -9,6 +9,7 @@ import { dropsCommand } from "./commands/drops.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { exportDhcpdCommand, exportDnsmasqCommand, exportKeaCommand } from "./commands/export.ts";
 import { hookCommands } from "./commands/hook.ts";
+import { hostCommands } from "./commands/host.ts";
 import { importCommands } from "./commands/import.ts";
 import { labCommands } from "./commands/lab.ts";
 import { leaseListCommand, leaseReleaseCommand } from "./commands/lease.ts";
@@ -34,6 +35,7 @@ export const commands: readonly Command[] = [
   policyMatrixCommand,
   leaseListCommand,
   leaseReleaseCommand,
+  ...hostCommands,
   exportDhcpdCommand,
   exportKeaCommand,
   exportDnsmasqCommand,

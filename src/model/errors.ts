@@ -53,6 +53,26 @@ export const errorCatalogue = {
     http: 409,
     hint: "A NIC is attached to one port of one host. Move it here with 'vifguard attach PORT --guest GUEST --move', or detach its other port first ('vifguard status' on that host).",
   },
+  HOST_TWIN: {
+    exit: 5,
+    http: 409,
+    hint: "Nothing was touched. Every host of a fleet needs a name of its own: start this agent with another --host. Where the other one is gone for good (replaced, installed anew), 'vifguard host forget NAME' at another host frees the name; what was stopped a moment ago is silent within 15 seconds.",
+  },
+  HOST_DRAINING: {
+    exit: 5,
+    http: 409,
+    hint: "Attach it on another host ('vifguard host list'), or let this one take NICs again: 'vifguard host drain NAME --undo'.",
+  },
+  HOST_UP: {
+    exit: 5,
+    http: 409,
+    hint: "A host that is heard gives its NICs away itself: 'vifguard host drain NAME', move or detach what is there, stop its agent; 15 seconds later it can be forgotten.",
+  },
+  HOST_HOLDS: {
+    exit: 5,
+    http: 409,
+    hint: "A host that is silent may only be cut off, with a kernel that answers for its guests. Make sure that it is off (its power, its switch port), then 'vifguard host forget NAME --force' frees its NICs. TWO HOSTS ANSWER FOR ONE ADDRESS if it is not off.",
+  },
   MOVE_WAITING: {
     exit: 5,
     http: 504,

@@ -26,6 +26,20 @@ export const conditionCatalogue = {
       `this host's copy of the fleet's store cannot be written; it is old when the store goes away: ${detail}`,
   },
   DHCP_FAILED: { severity: "warning", text: (detail) => `DHCP requests were not answered: ${detail}` },
+  HOST_TWIN: {
+    severity: "error",
+    text: (detail) =>
+      `this host's name belongs to another machine: its ports go on, nothing can be attached here; give one of the two another --host: ${detail}`,
+  },
+  HOST_UNHEARD: {
+    severity: "warning",
+    text: (detail) => `the fleet has not heard this host since ${detail}; its ports go on`,
+  },
+  HOSTS_SILENT: {
+    severity: "warning",
+    text: (detail) =>
+      `hosts that are not heard; their ports go on, as far as they have power ('vifguard host list'): ${detail}`,
+  },
   MOVE_WAITING: {
     severity: "warning",
     text: (detail) => `ports that are prepared and wait for another to let go of their NIC: ${detail}`,

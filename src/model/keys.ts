@@ -15,6 +15,10 @@ export const keys = {
   mac: (mac: MacAddress): string => `mac/${mac}`,
   /** Which host may answer for a NIC of a guest: the one record that every move goes through. */
   claim: (guest: ObjectName, nic: number): string => `claim/${guest}/${nic}`,
+  /** Whose a host name is. */
+  host: (host: HostId): string => `host/${host}`,
+  /** Under a store lease: that host's agent is heard. */
+  alive: (host: HostId): string => `alive/${host}`,
   attachment: (host: HostId, port: InterfaceName): string => `attachment/${host}/${port}`,
   dhcpLease: (network: ObjectName, address: Ipv4Address | Ipv6Address): string => `lease/${network}/${address}`,
 } as const;

@@ -1,6 +1,7 @@
 /** What the agent does for its callers; the API carries exactly this. Values are plain JSON. */
 
 import type { CapabilityView, PolicyShape } from "./capabilities.ts";
+import type { HostState } from "./hosts.ts";
 import type { Direction, Reason } from "./reasons.ts";
 import type { Kind, Resource } from "./resources.ts";
 
@@ -74,6 +75,8 @@ export interface StatusView {
     readonly capabilities: readonly CapabilityView[];
   };
   readonly store: { readonly kind: string; readonly revision: number };
+  /** How many hosts of the fleet are in which state, this one among them. */
+  readonly hosts: Readonly<Record<HostState, number>>;
   readonly dhcp: DhcpCounts;
 }
 
@@ -172,6 +175,34 @@ export interface RouteView {
   readonly port?: string;
   /** This host's address towards the LAN, in the family of the prefix. */
   readonly via?: string;
+}
+
+export interface HostPort {
+  readonly port: string;
+  readonly guest: string;
+  readonly nic: number;
+}
+
+/** A host of the fleet. */
+export interface HostView {
+  readonly name: string;
+  readonly state: HostState;
+  /** Also of one that is silent. */
+  readonly isDraining: boolean;
+  /** Since when it is so, as far as this agent knows. */
+  readonly since?: number;
+  /** Of its agent, when it was heard last. */
+  readonly version?: string;
+  readonly address?: string;
+  readonly ports: number;
+  /** Those ports one by one: of a host that is draining, or was asked for by name. */
+  readonly attached?: readonly HostPort[];
+}
+
+export interface ForgottenView {
+  readonly name: string;
+  /** What may be attached elsewhere now. */
+  readonly released: readonly HostPort[];
 }
 
 /** A question about frames at one port: as a phrase, or byte by byte. */
@@ -305,6 +336,12 @@ export interface Operations {
   routes(): Promise<readonly RouteView[]>;
   /** Judged by the rules, with what the kernel holds now; nothing is sent. */
   explain(question: ExplainQuestion): Promise<ExplainAnswer>;
+  /** Of the fleet. */
+  hosts(filter: { readonly name?: string }): Promise<readonly HostView[]>;
+  /** From then on nothing new is attached there; what is there stays. */
+  drainHost(name: string, options: { readonly undo: boolean }): Promise<HostView>;
+  /** Of one that is silent: its name and its NICs are free. `force`: though it has NICs, because it is off for certain. */
+  forgetHost(name: string, options: { readonly force: boolean }): Promise<ForgottenView>;
   explainFlow(question: FlowQuestion): Promise<FlowAnswer>;
   policyMatrix(filter: { readonly network?: string }): Promise<MatrixView>;
 }

@@ -261,6 +261,8 @@ export interface Attachment {
   readonly ifindex: number;
   /** Boot id and network namespace, so that an index of another life is never believed. */
   readonly epoch: string;
+  /** Of the agent's state directory: another machine that got the host's name is not to take it for its own. */
+  readonly instance?: string;
   readonly guest: ObjectName;
   readonly nic: number;
   /** Number of the claim under which it may open: with another number in the claim it has lost the NIC. */

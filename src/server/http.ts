@@ -85,6 +85,9 @@ function handlersOf(operations: Operations, version: string): Handlers {
     leases: ({ query }) => operations.leases(given(query)),
     releaseLease: ({ params }) => operations.releaseLease(params.network, params.address),
     routes: () => operations.routes(),
+    hosts: ({ query }) => operations.hosts(given(query)),
+    drainHost: ({ params, body }) => operations.drainHost(params.name, body),
+    forgetHost: ({ params, body }) => operations.forgetHost(params.name, body),
     explain: ({ body: { target, direction, phrase, frames } }) =>
       operations.explain({ target, direction, ...given({ phrase, frames }) }),
     explainFlow: ({ body }) => operations.explainFlow(body),

@@ -116,7 +116,7 @@ function poolMetrics(networks: readonly ObjectView[]): readonly Metric[] {
 }
 
 export function metricsText({ status, drops, leases, networks }: MetricsParts): string {
-  const { host, version, startedAt, healthy, conditions, ports, unbound, store } = status;
+  const { host, version, startedAt, healthy, conditions, ports, unbound, store, hosts } = status;
   const metrics: readonly Metric[] = [
     { name: "build_info", type: "gauge", help: "Always 1.", samples: [{ labels: { version, host }, value: 1 }] },
     {
@@ -148,6 +148,12 @@ export function metricsText({ status, drops, leases, networks }: MetricsParts): 
       type: "gauge",
       help: "Interfaces with a guarded name that are not attached, and shut.",
       samples: [{ value: unbound.length }],
+    },
+    {
+      name: "hosts",
+      type: "gauge",
+      help: "Hosts of the fleet by state (unknown: the store that would know is away).",
+      samples: split("state", hosts),
     },
     {
       name: "store_revision",

@@ -3,6 +3,7 @@
  * so that a damaged record is named and not believed. A field or a kind that joins the model breaks the build here until it is in the table.
  */
 import { GuardError } from "../model/errors.ts";
+import type { AliveRecord, HostRecord } from "../model/hosts.ts";
 import { parseIp } from "../model/ip-block.ts";
 import { type Ipv4Address, type Ipv4Range, parseIpv4, parsePrefix4 } from "../model/ipv4.ts";
 import { type Ipv6Address, parseIpv6, parsePrefix6 } from "../model/ipv6.ts";
@@ -40,6 +41,7 @@ import {
 } from "../model/resources.ts";
 import { byHand, byMac, managed, nicTell } from "./addressing-shapes.ts";
 import { nicClaim } from "./claim-shape.ts";
+import { aliveRecord, hostRecord } from "./host-shapes.ts";
 import { identityShape, learnedShape, relayShape, snoopShape } from "./learned-shapes.ts";
 import { rates } from "./rates.ts";
 import { either, fields, list, oneOf, optional, type Shape, shape, text, variants, whole } from "./shape.ts";
@@ -72,6 +74,8 @@ export type ParsedKey =
   | { readonly kind: "mac"; readonly what: MacAddress }
   | { readonly kind: "claim"; readonly what: string; readonly guest: ObjectName; readonly nic: number }
   | { readonly kind: "attachment"; readonly host: HostId; readonly port: InterfaceName }
+  | { readonly kind: "host"; readonly host: HostId }
+  | { readonly kind: "alive"; readonly host: HostId }
   | AddressKey<"lease">;
 
 interface Values {
@@ -83,6 +87,8 @@ interface Values {
   readonly mac: ClaimRecord;
   readonly claim: NicClaim;
   readonly attachment: Attachment;
+  readonly host: HostRecord;
+  readonly alive: AliveRecord;
   readonly lease: DhcpLease;
 }
 export type StoreRecord = {
@@ -207,11 +213,14 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
     port: interfaceName,
     ifindex: whole(1),
     epoch: anyText,
+    instance: optional(anyText),
     guest: objectName,
     nic: whole(0),
     fence: whole(1),
     since: moment,
   }),
+  host: hostRecord,
+  alive: aliveRecord,
   lease: fields<DhcpLease>({
     network: objectName,
     address: anyAddress,
@@ -253,11 +262,19 @@ function keyOf(record: ParsedKey): Key {
       return keys.claim(record.guest, record.nic);
     case "attachment":
       return keys.attachment(record.host, record.port);
+    case "host":
+    case "alive":
+      return keys[record.kind](record.host);
     case "lease":
       return keys.dhcpLease(record.network, record.address);
     default:
       return unreachable(record);
   }
+}
+
+function readHostKey(kind: "host" | "alive", text: string): ParsedKey | undefined {
+  const host = parseHostId(text);
+  return host === undefined ? undefined : { kind, host };
 }
 
 function readKey([kind, first = "", second = ""]: readonly string[]): ParsedKey | undefined {
@@ -285,6 +302,9 @@ function readKey([kind, first = "", second = ""]: readonly string[]): ParsedKey 
       const [host, port] = [parseHostId(first), parseInterfaceName(second)];
       return host === undefined || port === undefined ? undefined : { kind, host, port };
     }
+    case "host":
+    case "alive":
+      return readHostKey(kind, first);
     default:
       return undefined;
   }
@@ -332,6 +352,10 @@ export function decodeRecord(key: Key, json: Json): StoreRecord {
       assertOwnKey(key, keys.attachment(parsed.host, value.port));
       return { ...parsed, value };
     }
+    case "host":
+      return { kind: "host", host: parsed.host, value: checked(key, json, shapes.host) };
+    case "alive":
+      return { kind: "alive", host: parsed.host, value: checked(key, json, shapes.alive) };
     case "lease": {
       const value = checked(key, json, shapes.lease);
       assertOwnKey(key, keys.dhcpLease(value.network, value.address));

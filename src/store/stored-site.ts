@@ -1,7 +1,8 @@
 /** The whole of a store, read back and sorted by kind. */
+import type { AliveRecord, HostRecord } from "../model/hosts.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
 import type { MacAddress } from "../model/mac.ts";
-import type { ObjectName } from "../model/names.ts";
+import type { HostId, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim, PublicHolder } from "../model/resources.ts";
@@ -14,6 +15,8 @@ export interface StoredSite {
   readonly guests: Map<ObjectName, Guest>;
   /** By key: the same port name exists on many hosts. */
   readonly attachments: Map<Key, Attachment>;
+  readonly hosts: Map<HostId, HostRecord>;
+  readonly alive: Map<HostId, AliveRecord>;
   /** By `network/address`, like the claims. */
   readonly leases: Map<string, DhcpLease>;
   readonly addressClaims: Map<string, ClaimRecord>;
@@ -42,6 +45,10 @@ function putRecord(site: StoredSite, key: Key, record: StoreRecord): StoredSite[
       return site.nicClaims.set(record.what, record.value);
     case "attachment":
       return site.attachments.set(key, record.value);
+    case "host":
+      return site.hosts.set(record.host, record.value);
+    case "alive":
+      return site.alive.set(record.host, record.value);
     case "lease":
       return site.leases.set(record.what, record.value);
     default:
@@ -56,6 +63,8 @@ export function loadSite({ entries }: Snapshot): StoredSite {
     groups: new Map(),
     guests: new Map(),
     attachments: new Map(),
+    hosts: new Map(),
+    alive: new Map(),
     leases: new Map(),
     addressClaims: new Map(),
     macClaims: new Map(),

@@ -120,6 +120,48 @@ test("any host's command line asks an agent over TLS with a token, and acts on t
   }
 });
 
+test("a host's name is its own: a second machine with it touches nothing, a lease that ends is taken again, and a host that drains takes nothing", async () => {
+  const { lab } = fleet;
+  const stateOf = async (): Promise<string> => (await there.client.hosts({ name: here.box }))[0]?.state ?? "";
+  const start = (name: string) => {
+    const own = [
+      "--host",
+      name,
+      "--state-dir",
+      join(lab.directory, "twin"),
+      "--socket",
+      join(lab.directory, "twin.sock"),
+    ];
+    const etcd = ["--etcd", `http://${lab.topology.gateway.address}:2379`];
+    return lab.exec("gw", ["timeout", "20", execPath, builtFile("main.js"), "agent", ...own, ...etcd]);
+  };
+  const twin = await start(here.box);
+  expect([twin.status, twin.stderr]).toEqual([5, expect.stringContaining("HOST_TWIN")]);
+  expect((await lab.must("gw", ["nft", "list", "tables"])).trim(), "nothing was touched").toBe("");
+  const lease = async (): Promise<string> =>
+    (await fleet.ctl("get", `vifguard/1/data/alive/${here.box}`, "-w", "json")).match(/"lease":(\d+)/)?.[1] ?? "";
+  const first = await lease();
+  await fleet.ctl("lease", "revoke", Number(first).toString(16));
+  expect(await eventually(async () => (await stateOf()) === "silent", 1_000)).toBe(true);
+  await fleet.killAgent(here.box);
+  await fleet.startAgent(here.box);
+  expect(await eventually(async () => (await stateOf()) === "up", 1_000), "it does not wait for its next sign").toBe(
+    true,
+  );
+  expect(await lease()).not.toBe(first);
+  await there.client.drainHost(here.box, { undo: false });
+  const { mover, port } = { mover: guestAt(fleet.guests, 0), port: "vif9.0" };
+  await lab.must(here.box, ["ip", "link", "add", port, "type", "veth", "peer", "name", "peer9"]);
+  const attach = () => here.client.attach({ port, guest: mover.box, move: "ask" });
+  expect(await codeOf(attach)).toBe("HOST_DRAINING");
+  await there.client.drainHost(here.box, { undo: true });
+  expect(await codeOf(attach), "control").toBe("no error");
+  await here.client.attach({ port: mover.port, guest: mover.box, move: "ask" });
+  await here.client.detach(port);
+  await lab.must(here.box, ["ip", "link", "delete", port]);
+  expect(await pings(lab, mover.box, lab.topology.neighbour.address)).toBe(true);
+});
+
 test("a host that was cut off until the store forgot what it missed reads everything again", async () => {
   const { lab } = fleet;
   const guest = fleet.guests.find(({ on }) => on === there.box) ?? guestAt(fleet.guests, 1);

@@ -30,7 +30,12 @@ export const EPOCH = "boot/1";
 /** @param own what the test looks at, or stands in the way of */
 export function startMemoryAgent(
   own: Pick<AgentParts, "nft" | "links" | "store"> &
-    Partial<Pick<AgentParts, "routing" | "datagrams" | "frames" | "clock" | "host" | "movePatience" | "storeHealth">>,
+    Partial<
+      Pick<
+        AgentParts,
+        "routing" | "datagrams" | "frames" | "clock" | "host" | "epoch" | "movePatience" | "storeHealth" | "presence"
+      >
+    >,
 ): Promise<Agent> {
   return startAgent({
     frames: memoryFrames(),

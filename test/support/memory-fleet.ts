@@ -4,12 +4,14 @@
  */
 import { setImmediate as turn } from "node:timers/promises";
 import type { Agent } from "../../src/agent/agent.ts";
+import type { AgentParts } from "../../src/agent/core.ts";
 import { loadSite } from "../../src/config/load.ts";
 import { memoryFrames } from "../../src/kernel/frames-memory.ts";
 import { memoryLinks } from "../../src/kernel/links-memory.ts";
 import { memoryNft } from "../../src/kernel/nft-memory.ts";
 import { memoryRoutes } from "../../src/kernel/routes-memory.ts";
 import { memorySysctls } from "../../src/kernel/sysctls.ts";
+import type { Clock } from "../../src/model/clock.ts";
 import { GuardError } from "../../src/model/errors.ts";
 import { type HostId, type InterfaceName, parseHostId, parseInterfaceName } from "../../src/model/names.ts";
 import type { MoveKind, PortView } from "../../src/model/operations.ts";
@@ -81,6 +83,8 @@ function touched<T extends object>(seam: T, life: Life, after: () => void): T {
 
 interface Line {
   cut: boolean;
+  /** Only what others write is not heard. */
+  deaf: boolean;
   readonly waiting: (() => void)[];
 }
 
@@ -88,8 +92,13 @@ const cutOff = (): GuardError => new GuardError("STORE_UNAVAILABLE", "cut off fo
 
 function storeSeenBy(store: Store, life: Life, line: Line): Store {
   const restored = async (): Promise<void> => {
-    while (line.cut) await new Promise<void>((resolve) => line.waiting.push(resolve));
+    while (line.cut || line.deaf) await new Promise<void>((resolve) => line.waiting.push(resolve));
   };
+  async function reached<T>(act: () => Promise<T>): Promise<T> {
+    if (life.over) throw new Gone();
+    if (line.cut) throw cutOff();
+    return act();
+  }
   async function* watch(prefix: string, after: number, signal: AbortSignal): AsyncGenerator<Change> {
     for await (const change of store.watch(prefix, after, signal)) {
       await restored();
@@ -105,6 +114,8 @@ function storeSeenBy(store: Store, life: Life, line: Line): Store {
       if (line.cut) throw cutOff();
       return store.read(prefix);
     },
+    grantLease: (seconds) => reached(() => store.grantLease(seconds)),
+    keepAlive: (lease) => reached(() => store.keepAlive(lease)),
     commit: async (transaction) => {
       touch(life);
       if (line.cut) throw cutOff();
@@ -145,7 +156,10 @@ spec: { nics: [ { network: lan0, address4: 10.0.0.10 }${more} ] }
 
 const ADDRESS = Uint8Array.of(10, 0, 0, 10);
 
-function createHost(name: string, wired: Wired, store: Store, looked: () => void) {
+/** What a host is started with besides, asked at every start. */
+export type OwnParts = (label: string) => Partial<Pick<AgentParts, "host" | "epoch" | "clock" | "presence">>;
+
+function createHost(name: string, wired: Wired, store: Store, looked: () => void, own: OwnParts) {
   const [nft, links, routes, sysctls, frames] = [
     memoryNft(),
     memoryLinks(),
@@ -153,7 +167,7 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
     memorySysctls(),
     memoryFrames(),
   ];
-  const line: Line = { cut: false, waiting: [] };
+  const line: Line = { cut: false, deaf: false, waiting: [] };
   const health = createStoreHealth();
   const noLife: Life = { touches: 0, left: 0, kind: "crash", over: true, ended: () => undefined };
   let life = noLife;
@@ -170,24 +184,25 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
 
   async function start(): Promise<void> {
     if (!life.over) return;
-    const own: Life = { ...noLife, over: false };
-    life = own;
+    const born: Life = { ...noLife, over: false };
+    life = born;
     const started = await startMemoryAgent({
-      nft: touched(nft, own, looked),
-      links: touched(links, own, looked),
-      routing: { routes: touched(routes, own, looked), sysctls },
+      nft: touched(nft, born, looked),
+      links: touched(links, born, looked),
+      routing: { routes: touched(routes, born, looked), sysctls },
       frames,
-      store: storeSeenBy(store, own, line),
+      store: storeSeenBy(store, born, line),
       host: hostIdOf(name),
       movePatience: 20,
       storeHealth: health,
+      ...own(name),
     }).catch((error: unknown) => {
       // Without the store it does not start, and is no agent.
-      own.over = true;
+      born.over = true;
       throw error;
     });
-    own.ended = () => void started.stop().catch(() => undefined);
-    if (own.over) own.ended();
+    born.ended = () => void started.stop().catch(() => undefined);
+    if (born.over) born.ended();
     agent = started;
   }
 
@@ -217,10 +232,16 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
     cut: () => {
       line.cut = true;
     },
+    /** It reads and writes, and its watches tell nothing until it is healed. */
+    deafen: () => {
+      line.cut = false;
+      line.deaf = true;
+    },
     /** What a store behind a network says of itself; what is read then is this host's copy of it. */
     health,
     heal: () => {
       line.cut = false;
+      line.deaf = false;
       for (const wake of line.waiting.splice(0)) wake();
     },
     plug: (port: string) => {
@@ -240,6 +261,11 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
     apply: () => running().operations.apply(loadSite(site(wired), "site"), { dryRun: false }),
     remove: () => running().operations.remove("guest", "web1"),
     status: () => running().operations.status(),
+    get operations() {
+      return running().operations;
+    },
+    /** Whether its kernel holds anything of vifguard. */
+    isTouched: () => nft.tables("netdev").length > 0,
     settled: () => running().settled(),
     /** Has every agent make a pass, as another program's hand at the rules would. */
     disturb: () => nft.meddle("flush"),
@@ -260,17 +286,24 @@ export type FleetHost = ReturnType<typeof createHost>;
 /** So many turns of the loop are more than any move takes on memory kernels. */
 const TURNS = 25;
 
-export async function raiseFleet(wired: Wired, names: readonly string[] = ["a", "b"]) {
-  const store = memoryStore(clock);
+export async function raiseFleet(
+  wired: Wired,
+  names: readonly string[] = ["a", "b"],
+  { time = clock, own = () => ({}) }: { readonly time?: Clock; readonly own?: OwnParts } = {},
+) {
+  const store = memoryStore(time);
   const hosts: FleetHost[] = [];
   let most = 0;
   const answering = (): number => hosts.reduce((sum, host) => sum + host.answering(), 0);
-  for (const name of names)
-    hosts.push(
-      createHost(name, wired, store, () => {
-        most = Math.max(most, answering());
-      }),
-    );
+  function join(name: string): FleetHost {
+    const looked = (): void => {
+      most = Math.max(most, answering());
+    };
+    const host = createHost(name, wired, store, looked, own);
+    hosts.push(host);
+    return host;
+  }
+  names.forEach(join);
   const [first, second] = hosts;
   if (first === undefined || second === undefined) throw new TypeError("a fleet has two hosts");
   for (const host of hosts) await host.start();
@@ -283,6 +316,8 @@ export async function raiseFleet(wired: Wired, names: readonly string[] = ["a", 
   return {
     store,
     hosts,
+    /** One more, whose agent was never started. */
+    join,
     first,
     second,
     settle,

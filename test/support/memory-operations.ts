@@ -4,6 +4,7 @@ import { GuardError } from "../../src/model/errors.ts";
 import type {
   DropEvent,
   ExplanationView,
+  HostView,
   LeaseView,
   ObjectView,
   Operations,
@@ -121,6 +122,11 @@ spec: { nics: [{ network: lan0, groups: [db] }] }
   ),
 );
 
+const hosts: readonly HostView[] = [
+  { name: "h1", state: "up", isDraining: false, since: SINCE, version: "0.0.0", address: "192.0.2.1", ports: 1 },
+  { name: "h2", state: "silent", isDraining: true, version: "0.0.0", ports: 1 },
+];
+
 const status: StatusView = {
   host: "h1",
   version: "0.0.0",
@@ -156,6 +162,7 @@ const status: StatusView = {
     ],
   },
   store: { kind: "memory", revision: 7 },
+  hosts: { up: 2, draining: 0, silent: 1, unknown: 0 },
   dhcp: {
     received: 9,
     offers: 2,
@@ -237,6 +244,23 @@ export function memoryOperations(): Operations & { readonly calls: string[] } {
         via: "203.0.113.3",
       },
     ],
+    hosts: async ({ name }) => hosts.filter((one) => name === undefined || one.name === name),
+    drainHost: async (name, { undo }) => {
+      calls.push(`drain ${name} ${undo}`);
+      const [host] = hosts.filter((one) => one.name === name);
+      if (host === undefined) throw missing("host", name);
+      return {
+        ...host,
+        state: undo ? "up" : "draining",
+        isDraining: !undo,
+        attached: [{ port: "vif1.0", guest: "web1", nic: 0 }],
+      };
+    },
+    forgetHost: async (name, { force }) => {
+      calls.push(`forget ${name} ${force}`);
+      if (name !== "h2") throw new GuardError("HOST_UP", `host '${name}' is heard: its ports are its own to release`);
+      return { name, released: force ? [{ port: "vif3.0", guest: "db1", nic: 0 }] : [] };
+    },
     explainFlow: async (question) => explainFlow(members, question),
     policyMatrix: async (filter) => policyMatrix(members, filter),
     explain: async ({ target, direction, phrase, frames }) => {

@@ -127,8 +127,13 @@ function dhcpLines({ offers, acks, naks, notes, silent, malformed, dropped }: St
   ];
 }
 
+function hostsText(hosts: StatusView["hosts"]): string {
+  const known = Object.entries(hosts).filter(([, count]) => count > 0);
+  return known.map(([state, count]) => `${count} ${state}`).join(", ");
+}
+
 function statusText(status: StatusView): string {
-  const { conditions, ports, unbound, settings, portPrefixes, kernel, store, host, version, startedAt } = status;
+  const { conditions, ports, unbound, settings, portPrefixes, kernel, store, hosts, host, version, startedAt } = status;
   const conditionLines = conditions.map(
     ({ severity, code, text, since }) =>
       `${severity.toUpperCase()} ${code}: ${clean(text)} (for ${span(Date.now() - since)})\n`,
@@ -143,6 +148,7 @@ function statusText(status: StatusView): string {
     policy: `${kernel.policy}: ${policyShapeCatalogue[kernel.policy]}`,
     ...capabilityLines(kernel.capabilities),
     store: `${store.kind}, revision ${store.revision}`,
+    hosts: hostsText(hosts),
     "closed by name": portPrefixes.map((prefix) => `${prefix}*`),
     unbound,
     dhcp: dhcpLines(status.dhcp),
