@@ -81,11 +81,17 @@ async function createHost(text: string) {
     },
     held: () => routes.held().map(routeText).sort(),
     /** As another host of the fleet does. */
-    attachElsewhere: async (name: string): Promise<void> => {
-      const value = { port: "vif9.0", ifindex: 9, epoch: "b", guest: name, nic: 0, since: 0, fence: 1 };
-      await store.commit({ expect: [], writes: [{ op: "put", key: "attachment/h2/vif9.0", value }] });
+    attachElsewhere: async (name: string, more: object = {}): Promise<void> => {
+      const value = { port: "vif9.0", ifindex: 9, epoch: "b", guest: name, nic: 0, since: 0, fence: 1, ...more };
+      const claim = { fence: 1, holder: { host: "h2", port: "vif9.0" } };
+      const writes = [
+        { op: "put", key: "attachment/h2/vif9.0", value },
+        { op: "put", key: `claim/${name}/0`, value: claim },
+      ] as const;
+      await store.commit({ expect: [], writes });
       await agent.settled();
     },
+    guestRoutes: () => agent.operations.routes(),
   };
 }
 
@@ -120,6 +126,27 @@ test("a public address leads to its guest and from it; the host answers for it, 
   await host.detach("vif1.0");
   expect(host.held()).toEqual([]);
   expect(all(host)).toEqual(nothing);
+});
+
+test("routers are told of public addresses, those that are shared too, and of nothing private", async () => {
+  const host = await createHost(network() + whole + services("web2", 11, 8081) + services("web3", 12, 8082));
+  for (const port of ["vif1.0", "vif2.0"]) host.add(port);
+  host.links.addAddress(host.uplink, Uint8Array.of(203, 0, 113, 3));
+  const told = async (): Promise<readonly string[]> =>
+    (await host.guestRoutes()).map(({ prefix, guest: name, port = "nowhere" }) => `${prefix} ${name} ${port}`);
+  expect(await told()).toEqual([
+    "203.0.113.5/32 web1 nowhere",
+    "203.0.113.6/32 web2 nowhere",
+    "203.0.113.6/32 web3 nowhere",
+  ]);
+  await host.attach("vif1.0", "web1");
+  await host.attach("vif2.0", "web2");
+  expect(await told()).toEqual([
+    "203.0.113.5/32 web1 vif1.0",
+    "203.0.113.6/32 web2 vif2.0",
+    "203.0.113.6/32 web3 nowhere",
+  ]);
+  expect((await host.guestRoutes())[0]).toMatchObject({ host: "h1", via: "203.0.113.3" });
 });
 
 test("single services, and what masquerade says of the rest", async () => {
@@ -181,6 +208,12 @@ describe("a port stays shut", () => {
     });
     expect(host.held()).toEqual([]);
     expect((await host.attach("vif1.0", "web1")).state, "control: one of its own").toBe("applied");
+    for (const more of [{ prepared: true }, { fence: 7 }]) {
+      await host.attachElsewhere("web3", more);
+      const { state } = await host.attach("vif2.0", "web2");
+      expect(state, "a port there that only waits, or has let go").toBe("applied");
+      await host.detach("vif2.0");
+    }
   });
 
   test("when its public address is the host's own", async () => {

@@ -145,7 +145,7 @@ describe("what is announced", () => {
   });
 
   test("a site without a routed network has nothing to announce", () => {
-    expect(() => announcedSite(siteOf(smallSite), everything)).toThrow("no network is routed or transport");
+    expect(() => announcedSite(siteOf(smallSite), everything)).toThrow("no network is routed, transport or nat");
   });
 
   test("IPv6 without a peer of its own is said to be left out", () => {
@@ -215,5 +215,54 @@ describe("static routes", () => {
     );
     expect(staticRoutes(blind, { ...wish, via: addresses })[0]?.via).toBe("2001:db8:66::1");
     expect(() => staticRoutes(views, { ...wish, networks: ["near"] })).toThrow("network 'near' has no guest");
+  });
+});
+
+describe("a nat network", () => {
+  const inside = (masquerade: string): string => `kind: network
+name: inside
+spec:
+  prefix4: 10.66.0.0/24
+  gateway4: 10.66.0.1
+  range4: [10.66.0.10-10.66.0.250]
+  prefix6: 2001:db8:6::/64
+  wiring: { kind: nat, uplink: eth0, masquerade: ${masquerade} }
+  addressing: { kind: managed, macScheme: ip }
+---
+kind: guest
+name: web1
+spec: { nics: [{ network: inside, address4: 10.66.0.10, address6: "2001:db8:6::10", public4: 198.51.100.5 }] }
+---
+kind: guest
+name: names
+spec:
+  nics:
+    - network: inside
+      address4: 10.66.0.11
+      address6: "2001:db8:6::11"
+      services: [{ public4: 198.51.100.6, protocol: udp, ports: [53] }]
+`;
+  const texts = (masquerade: string, exact: boolean): readonly string[] => {
+    const { blocks4, blocks6 } = announcedSite(siteOf(inside(masquerade)), { networks: [], exact });
+    return [...blocks4, ...blocks6].map(({ base, length, hosts }) => `${base}/${length}${hosts ? "+" : ""}`);
+  };
+
+  test("is announced by its public addresses and its IPv6, and never by what is private", () => {
+    const publics = ["198.51.100.5/32", "198.51.100.6/32"];
+    expect(texts("false", false)).toEqual([...publics, "2001:db8:6::/64+"]);
+    expect(texts("true", true)).toEqual([...publics, "2001:db8:6::10/128", "2001:db8:6::11/128"]);
+    expect(texts("198.51.100.9", true)).toContain("198.51.100.9/32");
+  });
+
+  test("an address that guests share is one route, to where one of them is", () => {
+    const shared = { prefix: "198.51.100.6/32", network: "inside", nic: 0 };
+    const views = [
+      { ...shared, guest: "names" },
+      { ...shared, guest: "mail", host: "h1", port: "vif2.0", via: "203.0.113.3" },
+    ];
+    for (const list of [views, views.toReversed()])
+      expect(staticRoutes(list, { networks: [], via: [], blackhole: true })).toEqual([
+        { family: 4, prefix: "198.51.100.6/32", via: "203.0.113.3", guest: "mail", nic: 0 },
+      ]);
   });
 });

@@ -6,9 +6,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { GuardError } from "../src/model/errors.ts";
 import type { MoveKind } from "../src/model/operations.ts";
-import { type Fleet, raiseFleet, type Wired } from "./support/memory-fleet.ts";
-
-const wirings: readonly Wired[] = ["bridged", "routed"];
+import { addressOf, type Fleet, raiseFleet, type Wired, fleetWired as wirings } from "./support/memory-fleet.ts";
 
 async function withFleet(wired: Wired, use: (fleet: Fleet) => Promise<void>, names?: readonly string[]): Promise<void> {
   const fleet = await raiseFleet(wired, names);
@@ -53,19 +51,6 @@ describe.each(wirings)("%s", (wired) => {
       expect(await first.attach("vif1.0").then(undefined, ({ code }) => code)).toBe("NIC_TAKEN");
       expect(await outcome(first.attach("vif1.0", "ask")), "and back").toBe("applied");
       expect([first.answering(), second.answering(), fleet.most(), answering()]).toEqual([1, 0, 1, 1]);
-    }));
-
-  test("the new host tells the LAN, the old one does not any more", () =>
-    withFleet(wired, async ({ first, second }) => {
-      await first.attach("vif1.0");
-      const before = first.frames.sent.length;
-      expect(before, "control: an attach is announced").toBeGreaterThan(0);
-      await second.attach("vif2.0", "ask");
-      const [told] = second.frames.sent;
-      expect(told?.ifindex).toBe(second.linkOf("eth0")?.ifindex);
-      // Sender of a gratuitous ARP.
-      expect(told?.bytes.subarray(28, 32)).toEqual(Uint8Array.of(10, 0, 0, 10));
-      expect(first.frames.sent.length).toBe(before);
     }));
 
   test("a port is detached where it was moved from, or where it is, and the NIC is free for the next", () =>
@@ -217,6 +202,88 @@ describe.each(wirings)("%s", (wired) => {
       expect([first.answering(), (await first.status()).ports[0]?.state]).toEqual([1, "applied"]);
     }));
 
+  test("a port is prepared while another has the NIC: shut, with its rules, and nobody was asked; activated it has it", () =>
+    withFleet(wired, async ({ first, second, claim, ...fleet }) => {
+      await first.attach("vif1.0");
+      const held = await claim();
+      expect(await second.attach("vif2.0", "prepare")).toMatchObject({ state: "prepared", port: "vif2.0" });
+      expect(second.rulesOf("vif2.0"), "control: its rules are in").toBeGreaterThan(0);
+      await fleet.settle();
+      second.disturb();
+      await fleet.settle();
+      expect(await claim()).toEqual(held);
+      expect([first.answering(), second.answering(), fleet.most()]).toEqual([1, 0, 1]);
+      const [port] = (await second.status()).ports;
+      const why = "takes its NIC when it is activated; port 'vif1.0' of host 'a' has it now";
+      expect(port).toMatchObject({ state: "prepared", why });
+      expect((await second.status()).healthy, "and nothing is wrong").toBe(true);
+      expect(await outcome(second.attach("vif2.0")), "without being asked for").toBe("NIC_TAKEN");
+      expect(await outcome(second.attach("vif2.0", "ask"))).toBe("applied");
+      expect([first.answering(), second.answering(), fleet.most()]).toEqual([0, 1, 1]);
+      expect(await claim()).toEqual({ fence: 2, holder: { host: "b", port: "vif2.0" } });
+      expect(await outcome(second.attach("vif2.0", "prepare")), "what is open stays so").toBe("applied");
+    }));
+
+  test("who is prepared survives its agent, follows where the NIC goes, and gives up without a word to anybody", () =>
+    withFleet(
+      wired,
+      async ({ hosts, answering, claim, ...fleet }) => {
+        const [a, b, c] = hosts;
+        if (a === undefined || b === undefined || c === undefined) throw new TypeError("three hosts");
+        await a.attach("vif1.0");
+        for (const one of [b, c]) expect(await outcome(one.attach("vif2.0", "prepare"))).toBe("prepared");
+        b.crash();
+        await b.start();
+        expect((await b.status()).ports[0]?.state).toBe("prepared");
+        expect(await outcome(c.attach("vif2.0", "ask"))).toBe("applied");
+        expect((await b.status()).ports[0]?.why).toContain("port 'vif2.0' of host 'c' has it now");
+        expect(await outcome(b.attach("vif2.0", "ask"))).toBe("applied");
+        expect(await outcome(a.attach("vif2.0", "prepare"))).toBe("prepared");
+        const held = await claim();
+        await a.detach("vif2.0");
+        expect(await claim()).toEqual(held);
+        expect([b.answering(), answering(), fleet.most()]).toEqual([1, 1, 1]);
+      },
+      ["a", "b", "c"],
+    ));
+
+  test("a NIC that nobody has any more is had by whom is prepared only when that is asked to", () =>
+    withFleet(wired, async ({ first, second, claim, ...fleet }) => {
+      await first.attach("vif1.0");
+      await second.attach("vif2.0", "prepare");
+      first.unplug("vif1.0");
+      await fleet.settle();
+      expect([await claim(), second.answering()]).toEqual([{ fence: 1 }, 0]);
+      expect(await outcome(second.attach("vif2.0", "ask"))).toBe("applied");
+      expect([await claim(), fleet.most()]).toEqual([{ fence: 2, holder: { host: "b", port: "vif2.0" } }, 1]);
+    }));
+
+  test("within one host a port that is prepared takes nothing from the one that is open, and nothing along when it gives up", () =>
+    withFleet(wired, async ({ first, ...fleet }) => {
+      await first.attach("vif1.0");
+      const before = first.rules();
+      expect(await outcome(first.attach("vif2.0", "prepare"))).toBe("prepared");
+      expect(first.rules(), "control").not.toEqual(before);
+      await first.detach("vif2.0");
+      await fleet.settle();
+      expect(first.rules()).toEqual(before);
+      await first.attach("vif2.0", "prepare");
+      expect(await outcome(first.attach("vif2.0", "ask"))).toBe("applied");
+      expect([first.linkOf("vif1.0")?.up, first.linkOf("vif2.0")?.up, fleet.most()]).toEqual([false, true, 1]);
+    }));
+
+  test("a prepared port that cannot be had, or goes, leaves the guest where it is", () =>
+    withFleet(wired, async ({ first, second, claim }) => {
+      await first.attach("vif1.0");
+      const held = await claim();
+      second.limit(2, "refuse");
+      expect(await outcome(second.attach("vif2.0", "prepare"))).toBe("KERNEL_REFUSED");
+      second.limit(0, "crash");
+      expect(await outcome(second.attach("vif2.0", "prepare")), "control").toBe("prepared");
+      second.unplug("vif2.0");
+      expect([await claim(), first.answering(), second.answering()]).toEqual([held, 1, 0]);
+    }));
+
   test("a port that is gone, and its agent too: what the kernel still answers goes before the NIC is given on", () =>
     withFleet(wired, async ({ first, second, answering, claim, ...fleet }) => {
       await first.attach("vif1.0");
@@ -261,14 +328,49 @@ describe.each(wirings)("%s", (wired) => {
       for (const kind of ["crash", "refuse"] as const)
         for (let nth = 1; nth <= counted[who] + 1; nth += 1) await failAt(wired, who, kind, nth);
   }, 120_000);
+
+  test("the same of a move in two steps", async () => {
+    let counted = 0;
+    await withFleet(wired, async ({ first, second }) => {
+      await first.attach("vif1.0");
+      const before = second.touches;
+      await second.attach("vif2.0", "prepare");
+      await second.attach("vif2.0", "ask");
+      counted = second.touches - before;
+    });
+    for (const kind of ["crash", "refuse"] as const)
+      for (let nth = 1; nth <= counted + 1; nth += 1) await failAt(wired, "b", kind, nth, ["prepare", "ask"]);
+  }, 120_000);
 });
 
-async function failAt(wired: Wired, who: "a" | "b", kind: "crash" | "refuse", nth: number): Promise<void> {
+// Links have no neighbours on the LAN to tell: their routers are told by routes.
+describe.each(wirings.filter((wired) => wired !== "transport"))("%s", (wired) => {
+  test("the new host tells the LAN, the old one does not any more", () =>
+    withFleet(wired, async ({ first, second }) => {
+      await first.attach("vif1.0");
+      const before = first.frames.sent.length;
+      expect(before, "control: an attach is announced").toBeGreaterThan(0);
+      await second.attach("vif2.0", "ask");
+      const [told] = second.frames.sent;
+      expect(told?.ifindex).toBe(second.linkOf(wired === "brouted" ? "br0" : "eth0")?.ifindex);
+      // Sender of a gratuitous ARP.
+      expect(told?.bytes.subarray(28, 32)).toEqual(addressOf(wired));
+      expect(first.frames.sent.length).toBe(before);
+    }));
+});
+
+async function failAt(
+  wired: Wired,
+  who: "a" | "b",
+  kind: "crash" | "refuse",
+  nth: number,
+  steps: readonly MoveKind[] = ["ask"],
+): Promise<void> {
   await withFleet(wired, async ({ first, second, answering, claim, ...fleet }) => {
     const where = `${kind} of ${who} at its touch ${nth}`;
     await first.attach("vif1.0");
     (who === "a" ? first : second).limit(nth, kind);
-    await outcome(second.attach("vif2.0", "ask"));
+    for (const move of steps) await outcome(second.attach("vif2.0", move));
     await fleet.settle();
     expect(fleet.most(), where).toBe(1);
     for (const host of [first, second]) host.limit(0, "crash");
@@ -292,7 +394,12 @@ const port = fc.constantFrom("vif1.0", "vif2.0");
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
-    arbitrary: fc.record({ kind: fc.constant("attach" as const), host, port, move: fc.constant("ask" as const) }),
+    arbitrary: fc.record({
+      kind: fc.constant("attach" as const),
+      host,
+      port,
+      move: fc.constantFrom("ask" as const, "ask" as const, "prepare" as const),
+    }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("attach" as const), host, port }) },
   {
@@ -368,9 +475,9 @@ test.each(wirings)(
           ["a", "b", "c"],
         ),
       ),
-      { numRuns: 80 },
+      { numRuns: 50 },
     );
-    expect([answered > 15, moves > 10], `${answered} answered, ${moves} moved`).toEqual([true, true]);
+    expect([answered > 10, moves > 6], `${answered} answered, ${moves} moved`).toEqual([true, true]);
   },
   120_000,
 );

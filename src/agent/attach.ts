@@ -2,19 +2,19 @@
 
 import { isLearned } from "../model/addressing.ts";
 import { GuardError, isConflict } from "../model/errors.ts";
-import { type InterfaceName, isGuarded, parseInterfaceName } from "../model/names.ts";
+import { type InterfaceName, isGuarded, parseHostId, parseInterfaceName } from "../model/names.ts";
 import type { AttachRequest, PortView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import { portWish } from "../plan/desired.ts";
 import { waitingWish } from "../plan/host.ts";
 import { sharedAddresses, sharedWith } from "../plan/nat.ts";
-import { nextFence, taken } from "../plan/nic-claims.ts";
+import { holdOf, nextFence, taken } from "../plan/nic-claims.ts";
 import { address6Of } from "../plan/sources.ts";
 import type { Translation } from "../ruleset/nat-elements.ts";
 import { type Core, claimChange, claimOf, close, forget, hostView, setPort } from "./core.ts";
-import { holdIn, open, placeText, silenceOf, whereaboutsOf } from "./moves.ts";
+import { holdIn, open, placeText, silenceOf, teach, whereaboutsOf } from "./moves.ts";
 import { type Placing, placing, staleHolders } from "./placing.ts";
-import { isLive, type PortState, portView } from "./ports.ts";
+import { isLive, type PortState, portView, shutState } from "./ports.ts";
 
 /** Another port is given so long to let go, in milliseconds; what goes well takes some ten. */
 const PATIENCE = 5_000;
@@ -25,7 +25,7 @@ export async function attach(core: Core, request: AttachRequest): Promise<PortVi
   const port = guardedName(core, request.port);
   await core.hosts.ready();
   const begun = await core.serial(() => begin(core, port, request));
-  if (begun.wish?.waits !== true || request.move === undefined) return viewOf(core, begun);
+  if (begun.state !== "pending" || request.move === undefined || request.move === "prepare") return viewOf(core, begun);
   const moved = await arrival(core, port);
   if (moved !== undefined) return viewOf(core, moved);
   if (request.move === "force") return core.serial(() => takeOver(core, port));
@@ -47,7 +47,7 @@ async function begin(core: Core, port: InterfaceName, request: AttachRequest): P
     if (!sameNic(present, request)) throw portTaken(present);
     const state = core.ports.get(port);
     // A second call for what already holds cuts nothing.
-    if (state !== undefined && isBegun(core, state)) return state;
+    if (state !== undefined && isBegun(core, state, request)) return state;
   } else if (present !== undefined) await forget(core, present);
   for (const stale of staleHolders(core, request)) await forget(core, stale);
   for (let attempt = 1; ; attempt += 1) {
@@ -64,9 +64,10 @@ async function begin(core: Core, port: InterfaceName, request: AttachRequest): P
   }
 }
 
-function isBegun(core: Core, { attachment, state, wish }: PortState): boolean {
+function isBegun(core: Core, { attachment, state }: PortState, { move }: AttachRequest): boolean {
   const hold = holdIn(core, attachment);
-  return hold === "ours" ? state === "applied" : hold === "waiting" && wish?.waits === true && state === "pending";
+  if (hold === "prepared") return move === "prepare" && state === "prepared";
+  return hold === "ours" ? state === "applied" : hold === "waiting" && state === "pending";
 }
 
 async function place(core: Core, { attachment, waits, transaction }: Placing): Promise<PortState> {
@@ -75,6 +76,7 @@ async function place(core: Core, { attachment, waits, transaction }: Placing): P
   if (!waits) {
     await core.write(transaction);
     setPort(core, { attachment, state: "pending", wish });
+    teach(core, attachment, wish);
     try {
       core.enforcer.attach(wish);
     } catch (error) {
@@ -84,15 +86,16 @@ async function place(core: Core, { attachment, waits, transaction }: Placing): P
     return known(core, { attachment, state: "applied", wish });
   }
   const prepared = waitingWish(wish);
+  const isPrepared = core.ports.get(attachment.port)?.state === "prepared";
   // First what may fail here, while the other port still serves the guest.
-  core.enforcer.prepare(prepared);
+  if (!isPrepared) core.enforcer.prepare(prepared);
   try {
     await core.write(transaction);
   } catch (error) {
-    close(core, attachment, prepared, () => core.ports.delete(attachment.port));
+    if (!isPrepared) close(core, attachment, prepared, () => core.ports.delete(attachment.port));
     throw error;
   }
-  return known(core, { attachment, state: "pending", wish: prepared });
+  return known(core, { attachment, state: shutState(attachment), wish: prepared });
 }
 
 function known(core: Core, state: PortState): PortState {
@@ -163,18 +166,29 @@ function guardedName(core: Core, text: string): InterfaceName {
 }
 
 /** Two hosts that answer for one address take each other's packets. @throws ADDRESS_TAKEN */
-function assertSharedHere({ mirror }: Core, { guest, nic }: Attachment, nat: Translation | undefined): void {
+function assertSharedHere(core: Core, { guest, nic }: Attachment, nat: Translation | undefined): void {
   if (nat === undefined || sharedAddresses(nat).length === 0) return;
+  const { mirror } = core;
   for (const [key, other] of mirror.elsewhere) {
-    const address = other.guest === guest && other.nic === nic ? undefined : sharedWith(mirror, nat, other);
-    if (address === undefined) continue;
     const [, host = ""] = key.split("/");
+    const isOwn = other.guest === guest && other.nic === nic;
+    const address = isOwn || !mayAnswer(core, host, other) ? undefined : sharedWith(mirror, nat, other);
+    if (address === undefined) continue;
     throw new GuardError(
       "ADDRESS_TAKEN",
       `public address ${address} is answered for by host '${host}', where guest '${other.guest}' shares it: attach both on one host`,
       { fields: { address, host, guest: other.guest } },
     );
   }
+}
+
+/** A port that let go of its NIC, or has not asked for it, has a record all the same. */
+function mayAnswer(core: Core, text: string, other: Attachment): boolean {
+  const host = parseHostId(text);
+  const claim = claimOf(core, other);
+  return (
+    other.prepared !== true && (host === undefined || claim === undefined || holdOf(claim, host, other) !== "lost")
+  );
 }
 
 const sameNic = (attachment: Attachment, request: Pick<AttachRequest, "guest" | "nic">): boolean =>

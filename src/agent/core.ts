@@ -142,11 +142,15 @@ export function setPort(core: Core, state: PortState): void {
 export async function forget(core: Core, attachment: Attachment): Promise<void> {
   const { ports, mirror, parts } = core;
   const { port, ifindex } = attachment;
-  close(core, attachment, ports.get(port)?.wish, () => ports.delete(port));
+  const { wish, knows: kept } = ports.get(port) ?? {};
+  const isGoingOn = isAwaited(core, attachment);
+  const knows = kept ?? (isGoingOn && wish !== undefined ? core.enforcer.learned.of(wish.binding) : []);
+  close(core, attachment, wish, () => ports.delete(port));
   if (mirror.attachments.get(port)?.ifindex !== ifindex) return;
   await core.writeAnew(() => {
     const own: Write = { op: "delete", key: keys.attachment(parts.host, port) };
-    const [claim, learned] = [releaseOf(core, attachment), endOfAll(core, attachment)];
+    const claim = releaseOf(core, attachment, knows);
+    const learned = isGoingOn ? { expect: [], writes: [] } : endOfAll(core, attachment);
     return {
       expect: [...claim.expect, ...learned.expect],
       writes: [...claim.writes, own, ...learned.writes],
@@ -170,9 +174,13 @@ export function close(core: Core, attachment: Attachment, wish: PortWish | undef
  * What a port that is shut, or that gives up waiting, writes into the claim of its NIC; nothing where it has no part in it.
  * @throws KERNEL_REFUSED while the kernel may hold more of the NIC than this agent knows of: a proxy entry outlives its port and its agent, and answers on
  */
-export function releaseOf(core: Core, attachment: Attachment): Transaction {
+export function releaseOf(
+  core: Core,
+  attachment: Attachment,
+  knows = core.ports.get(attachment.port)?.knows,
+): Transaction {
   const { port } = attachment;
-  const claim = released(claimOf(core, attachment), core.parts.host, attachment, core.ports.get(port)?.knows);
+  const claim = released(claimOf(core, attachment), core.parts.host, attachment, knows);
   if (claim === undefined) return { expect: [], writes: [] };
   if (!core.enforcer.router.isSwept())
     throw new GuardError("KERNEL_REFUSED", `what an earlier agent left of port '${port}' is not removed yet`, {
@@ -182,6 +190,12 @@ export function releaseOf(core: Core, attachment: Attachment): Transaction {
 }
 
 type Nic = Pick<Attachment, "guest" | "nic">;
+
+/** A port is prepared for the NIC, here or elsewhere: its guest is on its way, and goes on with what it had. */
+const isAwaited = ({ mirror }: Core, { guest, nic }: Nic): boolean =>
+  [mirror.attachments, mirror.elsewhere].some((all) =>
+    [...all.values()].some((one) => one.prepared === true && one.guest === guest && one.nic === nic),
+  );
 
 export const claimOf = ({ mirror }: Core, { guest, nic }: Nic): NicClaim | undefined =>
   mirror.claims.get(`${guest}/${nic}`);

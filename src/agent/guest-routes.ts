@@ -8,7 +8,9 @@ import type { Attachment, IpBlock, NetworkSpec } from "../model/resources.ts";
 import { announcingUplink } from "../model/wiring.ts";
 import { announcedBlocks, routePrefix } from "../plan/announced.ts";
 import { nicsOf } from "../plan/sources.ts";
+import { LOOPBACK } from "../ruleset/nat.ts";
 import type { Core } from "./core.ts";
+import { holdIn } from "./moves.ts";
 
 const routeKey = (ifindex: number, address: Uint8Array, length: number): string =>
   `${ifindex} ${address.join(".")}/${length}`;
@@ -42,14 +44,25 @@ export function guestRoutes(core: Core): readonly RouteView[] {
       .flatMap((item) => (item.kind === "route" ? [routeKey(item.ifindex, item.address, item.length)] : [])),
   );
   const here = new Map<string, Attachment>();
-  for (const one of mirror.attachments.values()) here.set(nicKey(one.guest, one.nic), one);
+  for (const one of mirror.attachments.values()) {
+    const key = nicKey(one.guest, one.nic);
+    // A port that let go of the NIC, or waits for it, may be beside the one that has it.
+    if (!here.has(key) || holdIn(core, one) === "ours") here.set(key, one);
+  }
   const ways = new Map([...mirror.networks].map(([name, spec]) => [name, wayOf(core, spec)]));
+
+  /** Public addresses are at the loopback device, whoever of this host has them. */
+  function isRouted(own: Attachment, block: IpBlock): boolean {
+    const devices = holdIn(core, own) === "ours" ? [own.ifindex, LOOPBACK] : [own.ifindex];
+    const { first } = blockOctets(block);
+    return devices.some((ifindex) => held.has(routeKey(ifindex, first, lengthOf(block))));
+  }
 
   function placeOf(key: string, block: IpBlock, way: Way): Pick<RouteView, "host" | "port" | "via"> {
     const own = here.get(key);
     // A host that let go of the NIC keeps a record of its port, and one that waits has one already: the claim says who answers.
     const holder = mirror.claims.get(key)?.holder?.host;
-    if (own !== undefined && held.has(routeKey(own.ifindex, blockOctets(block).first, lengthOf(block)))) {
+    if (own !== undefined && isRouted(own, block)) {
       const via = block.kind.endsWith("4") ? way.four : way.six;
       return { host: parts.host, port: own.port, ...(via === undefined ? {} : { via }) };
     }

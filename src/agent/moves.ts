@@ -24,8 +24,11 @@ export const holdIn = (core: Core, attachment: Attachment): Hold =>
 /** Whether the kernel may hold anything for it. */
 export function mayStand(core: Core, attachment: Attachment): boolean {
   const hold = holdIn(core, attachment);
-  return hold === "ours" || hold === "waiting";
+  return hold === "ours" || isHeldBack(hold);
 }
+
+/** Its rules are in, and another port answers for the NIC. */
+export const isHeldBack = (hold: Hold): boolean => hold === "waiting" || hold === "prepared";
 
 /**
  * While the store is away its copy may not know that this host let go of the NIC. What is open stays; what an agent before this one left shut opens when the store
@@ -55,6 +58,8 @@ export function whereaboutsOf(core: Core, { attachment, state, wish }: PortState
   const { holder, next } = claimOf(core, attachment) ?? {};
   if (state === "moved")
     return holder === undefined ? "moved, and attached nowhere now" : `moved to ${placeText(holder)}`;
+  if (attachment.prepared === true)
+    return `takes its NIC when it is activated; ${holder === undefined ? "nobody" : placeText(holder)} has it now`;
   if (wish?.waits === true && holder !== undefined)
     return samePlace(holder, { host: core.parts.host, port: attachment.port })
       ? "waits for the store, which may have given its NIC to another"

@@ -7,9 +7,9 @@ import { type Desired, desiredHost, type HostView } from "../plan/desired.ts";
 import { type PortWish, waitingWish } from "../plan/host.ts";
 import { type Core, forget, hostView, setPort } from "./core.ts";
 import type { Look, PassResult } from "./enforcer.ts";
-import { holdIn, isInDoubt, leaveLost, mayStand, sayWhatBecame, teach, tellWaiting } from "./moves.ts";
+import { holdIn, isHeldBack, isInDoubt, leaveLost, mayStand, sayWhatBecame, teach, tellWaiting } from "./moves.ts";
 import { tellPools } from "./pools.ts";
-import { tellExceptions } from "./ports.ts";
+import { shutState, tellExceptions } from "./ports.ts";
 
 /** What is known of other programs at the rules. */
 export interface Meddling {
@@ -67,7 +67,7 @@ function desiredOf(core: Core, attachments: ReadonlyMap<InterfaceName, Attachmen
   const desired = desiredHost(core.mirror, attachments.values(), passView(core, look), core.parts.epoch, site);
   const isWaiting = ({ port }: PortWish): boolean => {
     const own = attachments.get(port);
-    return own !== undefined && (holdIn(core, own) === "waiting" || isInDoubt(core, own));
+    return own !== undefined && (isHeldBack(holdIn(core, own)) || isInDoubt(core, own));
   };
   const ports = desired.wish.ports.map((wish) => (isWaiting(wish) ? waitingWish(wish) : wish));
   return { ...desired, wish: { ...desired.wish, ports } };
@@ -146,7 +146,7 @@ function record(core: Core, result: PassResult, attachments: ReadonlyMap<Interfa
   for (const { wish, error } of result.ports) {
     const attachment = attachments.get(wish.port);
     if (attachment === undefined) continue;
-    const state = wish.waits === true ? "pending" : "applied";
+    const state = wish.waits !== true ? "applied" : shutState(attachment);
     setPort(core, error === undefined ? { attachment, state, wish } : { attachment, state: "failed", wish, error });
   }
 }

@@ -5,14 +5,14 @@ import { type InterfaceName, parseObjectName } from "../model/names.ts";
 import type { AttachRequest } from "../model/operations.ts";
 import type { Attachment, Guest, NicClaim, PortPlace } from "../model/resources.ts";
 import { asked, nextFence, samePlace, taken } from "../plan/nic-claims.ts";
-import type { Transaction } from "../store/store.ts";
+import type { Transaction, Write } from "../store/store.ts";
 import { type Core, claimChange, claimOf } from "./core.ts";
 import { placeText, silenceOf } from "./moves.ts";
 import { isLive } from "./ports.ts";
 
 export interface Placing {
   readonly attachment: Attachment;
-  /** Another port has the NIC and is asked to let go. */
+  /** Another port has the NIC, and is asked to let go, or will be. */
   readonly waits: boolean;
   readonly transaction: Transaction;
 }
@@ -54,11 +54,16 @@ function nicTaken(core: Core, guest: Guest, nic: number, at: PortPlace, way: Way
   });
 }
 
-/** Without a number: the first that nobody has; of a move the first that another host has. */
+/** Without a number: that of the port, where it has one; else the first that nobody has; of a move the first that another host has and no port here waits for. */
 function chosenNic(core: Core, guest: Guest, here: PortPlace, { nic, move }: AttachRequest): number {
   if (nic !== undefined) return nic;
+  const own = [...core.mirror.attachments.values()].filter((one) => one.guest === guest.name);
+  const present = own.find(({ port }) => port === here.port);
+  if (present?.prepared === true) return present.nic;
+  const isFar = (rival: PortPlace | undefined, index: number): boolean =>
+    rival !== undefined && rival.host !== here.host && !own.some((one) => one.prepared === true && one.nic === index);
   const rivals = guest.nics.map((_, index) => rivalOf(core, claimOn(core, guest, index), here));
-  const far = move === undefined ? -1 : rivals.findIndex((rival) => rival !== undefined && rival.host !== here.host);
+  const far = move === undefined ? -1 : rivals.findIndex(isFar);
   const free = rivals.indexOf(undefined);
   return Math.max(0, far === -1 ? free : far);
 }
@@ -76,26 +81,47 @@ export function placing(core: Core, port: InterfaceName, ifindex: number, reques
     });
   const claim = claimOn(core, guest, nic);
   const rival = rivalOf(core, claim, here);
-  if (rival !== undefined && request.move === undefined) throw nicTaken(core, guest, nic, rival, "is attached to");
-  const next = claim?.next;
-  if (next !== undefined && !samePlace(next, here) && request.move !== "force")
-    throw nicTaken(core, guest, nic, next, "is on its way to");
-  const value = claim !== undefined && rival !== undefined ? asked(claim, here) : taken(claim, here);
-  const attachment: Attachment = {
+  const own: Omit<Attachment, "fence"> = {
     port,
     ifindex,
     epoch: parts.epoch,
     ...(hosts.instance === undefined ? {} : { instance: hosts.instance }),
     guest: guest.name,
     nic,
-    fence: nextFence(claim),
     since: parts.clock.now(),
   };
+  if (request.move === "prepare" && isApart(claim, here)) return prepared(core, { ...own, fence: claim?.fence ?? 1 });
+  if (rival !== undefined && request.move === undefined) throw nicTaken(core, guest, nic, rival, "is attached to");
+  const next = claim?.next;
+  if (next !== undefined && !samePlace(next, here) && request.move !== "force")
+    throw nicTaken(core, guest, nic, next, "is on its way to");
+  const value = claim !== undefined && rival !== undefined ? asked(claim, here) : taken(claim, here);
+  const attachment: Attachment = { ...own, fence: nextFence(claim) };
   const { expect, writes } = claimChange(core, attachment, value);
-  const own = { op: "put", key: keys.attachment(parts.host, port), value: { ...attachment } } as const;
   return {
     attachment,
     waits: rival !== undefined,
-    transaction: { expect: [...expect, ...hosts.expectation()], writes: [...writes, own] },
+    transaction: { expect: [...expect, ...hosts.expectation()], writes: [...writes, recordOf(core, attachment)] },
   };
+}
+
+const recordOf = ({ parts }: Core, attachment: Attachment): Write => ({
+  op: "put",
+  key: keys.attachment(parts.host, attachment.port),
+  value: { ...attachment },
+});
+
+/** What has the NIC already, or is to have it next, is not to forget that it was given to it. */
+const isApart = (claim: NicClaim | undefined, here: PortPlace): boolean =>
+  !samePlace(claim?.holder, here) && !samePlace(claim?.next, here);
+
+/** The claim is left as it is, so that any number of ports may be prepared, and none of them is in anybody's way. */
+function prepared(core: Core, own: Attachment): Placing {
+  const attachment: Attachment = { ...own, prepared: true };
+  const key = keys.claim(own.guest, own.nic);
+  const transaction: Transaction = {
+    expect: [{ key, revision: core.mirror.revisionOf(key) }, ...core.hosts.expectation()],
+    writes: [recordOf(core, attachment)],
+  };
+  return { attachment, waits: true, transaction };
 }

@@ -71,6 +71,9 @@ export function createPorts(): Ports {
   };
 }
 
+/** Of a port that is as it should be and not open. */
+export const shutState = ({ prepared }: Attachment): PortState["state"] => (prepared === true ? "prepared" : "pending");
+
 /** Of this life of the kernel, and still the interface it was. */
 export const isLive = (
   { epoch, links }: { readonly epoch: string; readonly links: Pick<Links, "byIndex"> },

@@ -32,7 +32,7 @@ const port = z.object({
   learns: z.enum(["relay", "snoop"]).optional().describe("its addresses are another DHCP server's to give"),
   mode: z.enum(["enforce", "observe"]),
   unchecked: z.array(z.string()),
-  state: z.enum(["applied", "pending", "failed", "moved"]),
+  state: z.enum(["applied", "pending", "prepared", "failed", "moved"]),
   why: z.string().optional(),
   since: time,
 });
@@ -246,7 +246,9 @@ export const contract = {
       move: z
         .enum(moveKinds)
         .optional()
-        .describe("take the NIC from the port that has it: once that lets go, or without waiting for it for ever"),
+        .describe(
+          "put the rules in and wait, or take the NIC from the port that has it: once that lets go, or without waiting for it for ever",
+        ),
     }),
     reply: port,
     example: { body: { port: "vif1.0", guest: "web1" } },

@@ -14,7 +14,7 @@ import { importCommands } from "./commands/import.ts";
 import { labCommands } from "./commands/lab.ts";
 import { leaseListCommand, leaseReleaseCommand } from "./commands/lease.ts";
 import { policyMatrixCommand } from "./commands/policy.ts";
-import { attachCommand, detachCommand, statusCommand } from "./commands/ports.ts";
+import { activateCommand, attachCommand, detachCommand, statusCommand } from "./commands/ports.ts";
 import { exportRoutesCommand } from "./commands/routes.ts";
 import { applyCommand, deleteCommand, describeCommand, getCommand, planCommand } from "./commands/site.ts";
 import { exportBirdCommand, exportFrrCommand } from "./commands/speaker.ts";
@@ -28,6 +28,7 @@ export const commands: readonly Command[] = [
   describeCommand,
   deleteCommand,
   attachCommand,
+  activateCommand,
   detachCommand,
   statusCommand,
   dropsCommand,

@@ -5,7 +5,7 @@ import { blockHolds, blockOctets, parseIpBlock } from "../model/ip-block.ts";
 import type { InterfaceName, ObjectName } from "../model/names.ts";
 import type { IpBlock, NetworkSpec } from "../model/resources.ts";
 import { announcingUplink } from "../model/wiring.ts";
-import { announcedBlocks, routePrefix } from "../plan/announced.ts";
+import { announcedBlocks, announcedPrefixes, routePrefix } from "../plan/announced.ts";
 import { nicsOf } from "../plan/sources.ts";
 import { type ExportedSite, type MacMatters, notExportable } from "./site.ts";
 
@@ -45,7 +45,7 @@ function announcedNetworks(site: ExportedSite, names: readonly string[]): readon
   if (other !== undefined)
     throw notExportable(`network '${other[0]}' is ${other[1].wiring.kind}: routers find its guests by themselves`);
   if (routed.length === 0)
-    throw notExportable("no network is routed or transport: there is nothing that routers have to be told");
+    throw notExportable("no network is routed, transport or nat: there is nothing that routers have to be told");
   return routed.sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
@@ -59,8 +59,8 @@ export const announcedMacs =
     announcingUplink(wiring) !== undefined &&
     (networks.length === 0 || networks.includes(network));
 
-const prefixesOf = ({ prefix4, prefix6 }: NetworkSpec): readonly IpBlock[] =>
-  [prefix4, ...(prefix6 === undefined ? [] : [prefix6])].flatMap((text) => parseIpBlock(text) ?? []);
+const prefixesOf = (network: NetworkSpec): readonly IpBlock[] =>
+  announcedPrefixes(network).flatMap((text) => parseIpBlock(text) ?? []);
 
 function announced(block: IpBlock, hosts: boolean): Announced {
   const [base = "", length = ""] = routePrefix(block).split("/");

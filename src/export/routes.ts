@@ -64,11 +64,15 @@ export function staticRoutes(views: readonly RouteView[], wish: RoutesWish): rea
     throw new GuardError("NOT_FOUND", `network '${missing}' has no guest, is not routed, or does not exist`, {
       fields: { network: missing },
     });
-  return views
-    .filter(({ network }) => wish.networks.length === 0 || wish.networks.includes(network))
+  const wanted = views.filter(({ network }) => wish.networks.length === 0 || wish.networks.includes(network));
+  // A public address may be several guests': it is where one of them is attached.
+  const placed = new Set(wanted.flatMap(({ prefix, host }) => (host === undefined ? [] : [prefix])));
+  return wanted
+    .filter(({ prefix, host }) => host !== undefined || !placed.has(prefix))
     .flatMap((view) => staticRoute(view, wish))
     .map((route) => ({ route, key: sortKey(route) }))
-    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .sort((a, b) => (a.key < b.key ? -1 : Number(a.key > b.key)))
+    .filter(({ key }, n, all) => key !== all[n - 1]?.key)
     .map(({ route }) => route);
 }
 

@@ -20,6 +20,8 @@ export interface MemoryNft extends Nft {
       | { readonly dropElements: SetRef }
       | { readonly dropChain: { readonly table: string; readonly chain: string } },
   ): void;
+  /** Chains of ports, and elements that do not lapse by themselves: a line each, in order. */
+  dump(): readonly string[];
   /** Refuse the n-th commit from now on, once. */
   failNext(): void;
 }
@@ -42,6 +44,17 @@ function loadInto(tables: Map<string, MemoryTable>, text: string): void {
   }
   for (const [, family, name, chain = ""] of text.matchAll(/^add chain (\S+) (\S+) (\S+)$/gm))
     tables.get(`${family} ${name}`)?.plain.add(chain);
+}
+
+const octets = (bytes: Uint8Array = new Uint8Array()): string => bytes.join(".");
+
+function dumpOf({ family, name, sets, chains }: MemoryTable): readonly string[] {
+  const elements = [...sets].flatMap(([set, held]) =>
+    [...held.values()]
+      .filter((element) => !ends.has(element))
+      .map(({ key, keyEnd, data }) => `${family} ${name} ${set} ${octets(key)} ${octets(keyEnd)} ${octets(data)}`),
+  );
+  return [...elements, ...[...chains.keys()].map((chain) => `${family} ${name} ${chain}`)];
 }
 
 const families = ["inet", "ip", "arp", "netdev", "bridge"] as const satisfies readonly Family[];
@@ -180,6 +193,7 @@ export function memoryNft(): MemoryNft {
       else own(action.dropChain.table)?.chains.delete(action.dropChain.chain);
       for (const changed of watchers) changed();
     },
+    dump: () => [...tables.values()].flatMap(dumpOf).sort(),
     failNext: () => {
       failing = true;
     },

@@ -37,8 +37,11 @@ export interface PortView {
   readonly mode: "enforce" | "observe";
   /** Lines of the contract that the operator switched off for this NIC. */
   readonly unchecked: readonly string[];
-  /** applied: the kernel holds what it should, read back. failed: the port is shut, `why` says so. moved: it is shut because another port has its NIC now. */
-  readonly state: "applied" | "pending" | "failed" | "moved";
+  /**
+   * applied: the kernel holds what it should, read back. failed: the port is shut, `why` says so. prepared: it is shut until it is asked to take its NIC.
+   * moved: it is shut because another port has its NIC now.
+   */
+  readonly state: "applied" | "pending" | "prepared" | "failed" | "moved";
   readonly why?: string;
   readonly since: number;
 }
@@ -300,8 +303,11 @@ export interface MatrixView {
   readonly cells: readonly { readonly from: string; readonly to: string; readonly services: readonly string[] }[];
 }
 
-export const moveKinds = ["ask", "force"] as const;
-/** `ask`: the port that has the NIC lets go first. `force`: it is asked, and when it does not answer the NIC is taken all the same. */
+export const moveKinds = ["prepare", "ask", "force"] as const;
+/**
+ * `prepare`: the rules go in and the port stays shut, nobody is asked. `ask`: the port that has the NIC lets go first. `force`: it is asked, and when it does not
+ * answer the NIC is taken all the same.
+ */
 export type MoveKind = (typeof moveKinds)[number];
 
 export interface AttachRequest {

@@ -267,6 +267,8 @@ export interface Attachment {
   readonly nic: number;
   /** Number of the claim under which it may open: with another number in the claim it has lost the NIC. */
   readonly fence: number;
+  /** Its NIC is another port's, which has not been asked for it: the number is only that of the claim as it was. */
+  readonly prepared?: true;
   /** Milliseconds since the Unix epoch. */
   readonly since: number;
 }

@@ -67,10 +67,10 @@ function masqueradeText(masquerade: Masquerade): string {
 export function announcingUplink(wiring: Wiring): InterfaceName | undefined {
   switch (wiring.kind) {
     case "bridged":
-    case "nat":
     case "brouted":
       return undefined;
     case "routed":
+    case "nat":
     case "transport":
       return wiring.uplink;
     default:

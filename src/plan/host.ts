@@ -303,9 +303,12 @@ function routedSteps(ifindex: number, link: Link): readonly LinkStep[] {
   return steps;
 }
 
-/** The wish of a port that is prepared, while another host still answers for its NIC. */
+/**
+ * The wish of a port that is prepared, while another port still answers for its NIC. What the rules say of the NIC's addresses, and not of the port, is left out:
+ * it may be the other port's on this very host, and elsewhere it would have guests look for the addresses here.
+ */
 export function waitingWish({ routed: _, brouted: __, ...wish }: PortWish): PortWish {
-  return { ...wish, waits: true };
+  return { ...wish, binding: { ...wish.binding, waits: true }, waits: true };
 }
 
 function waitingSteps(ifindex: number, link: Link): readonly LinkStep[] {

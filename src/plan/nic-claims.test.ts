@@ -34,6 +34,16 @@ test("who waits gives up without harm; who has no part in it writes nothing", ()
   expect(released(taken(undefined, a), a.host, { port: a.port, fence: 1 })).toEqual({ fence: 1 });
 });
 
+test("who is prepared has no part in the claim, whatever number it bears", () => {
+  const claims = [undefined, taken(undefined, a), taken(undefined, b), asked(taken(undefined, a), b)];
+  for (const claim of claims)
+    for (const fence of [1, 2]) {
+      const own = { port: b.port, fence, prepared: true } as const;
+      expect([holdOf(claim, b.host, own), released(claim, b.host, own)]).toEqual(["prepared", undefined]);
+    }
+  expect(hold(taken(undefined, b), b, 1), "control").toBe("ours");
+});
+
 type Deed = { readonly deed: "attach" | "force" | "ask" | "release"; readonly who: number };
 
 /** Each place with the number it was last given, as attachments in the store have it. */

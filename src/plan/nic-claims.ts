@@ -6,19 +6,18 @@ import type { HostId } from "../model/names.ts";
 import type { Attachment, NicClaim, PortPlace } from "../model/resources.ts";
 
 /**
- * What a port may do. `ours`: answer. `asked`: answer, and let go at once. `waiting`: be prepared, and answer nobody.
+ * What a port may do. `ours`: answer. `asked`: answer, and let go at once. `waiting`: be prepared, and answer nobody. `prepared`: the same, and nobody was asked.
  * `lost`: nothing; somebody else has the NIC, or nobody.
  */
-export type Hold = "ours" | "asked" | "waiting" | "lost";
+export type Hold = "ours" | "asked" | "waiting" | "prepared" | "lost";
+
+type Party = Pick<Attachment, "port" | "fence" | "prepared">;
 
 export const samePlace = (a: PortPlace | undefined, b: PortPlace): boolean => a?.host === b.host && a.port === b.port;
 
-export function holdOf(
-  claim: NicClaim | undefined,
-  host: HostId,
-  { port, fence }: Pick<Attachment, "port" | "fence">,
-): Hold {
+export function holdOf(claim: NicClaim | undefined, host: HostId, { port, fence, prepared }: Party): Hold {
   const here = { host, port };
+  if (prepared === true) return "prepared";
   if (claim === undefined) return "lost";
   if (samePlace(claim.holder, here) && claim.fence === fence) return claim.next === undefined ? "ours" : "asked";
   return samePlace(claim.next, here) && claim.fence + 1 === fence ? "waiting" : "lost";
@@ -31,6 +30,7 @@ export const nextFence = (claim: NicClaim | undefined): number => (claim?.fence 
 export const taken = (claim: NicClaim | undefined, here: PortPlace): NicClaim => ({
   fence: nextFence(claim),
   holder: here,
+  ...(claim?.knows === undefined ? {} : { knows: claim.knows }),
 });
 
 /** The holder is to let go. */
@@ -47,7 +47,7 @@ export const settled = ({ knows: _, ...claim }: NicClaim): NicClaim => claim;
 export function released(
   claim: NicClaim | undefined,
   host: HostId,
-  attachment: Pick<Attachment, "port" | "fence">,
+  attachment: Party,
   knows: readonly string[] = [],
 ): NicClaim | undefined {
   if (claim === undefined) return undefined;
@@ -55,8 +55,10 @@ export function released(
   switch (holdOf(claim, host, attachment)) {
     case "ours":
     case "asked":
-      if (next === undefined) return { fence };
-      return { fence: fence + 1, holder: next, ...(knows.length === 0 ? {} : { knows }) };
+      return {
+        ...(next === undefined ? { fence } : { fence: fence + 1, holder: next }),
+        ...(knows.length === 0 ? {} : { knows }),
+      };
     case "waiting":
       return holder === undefined ? { fence } : { fence, holder };
     default:

@@ -1,7 +1,8 @@
 /** The machine as adapters see it: programs that end, and what is at a path. The only file of this layer that touches the process. */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { access } from "node:fs/promises";
+import { access, rm, stat, writeFile } from "node:fs/promises";
+import { createInterface } from "node:readline/promises";
 import { GuardError } from "../model/errors.ts";
 
 export interface Finished {
@@ -14,7 +15,14 @@ export interface Finished {
 export interface Host {
   /** Runs to the end, whatever its status is; arguments as they are, never a shell. @throws COMMAND_FAILED when it cannot be started */
   run(argv: readonly string[], stdin?: string): Promise<Finished>;
+  /** What a program prints, line by line until it ends, or until nobody wants more. @throws COMMAND_FAILED when it cannot be started */
+  lines(argv: readonly string[]): AsyncIterable<string>;
   exists(path: string): Promise<boolean>;
+  /** Leaves a note for a hook that is called later, gone with the boot when the path is below /run. */
+  note(path: string): Promise<void>;
+  /** Whether there is one, not older than so many milliseconds. */
+  isNoted(path: string, within: number): Promise<boolean>;
+  unnote(path: string): Promise<void>;
   /** SHA-256 in hexadecimal digits: names of bounded length for what has none. */
   digest(text: string): string;
 }
@@ -24,17 +32,33 @@ const TIME_LIMIT_MS = 15_000;
 /** Hypervisors start hooks with little in PATH. */
 const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+function environment(): NodeJS.ProcessEnv {
+  const path = [process.env["PATH"], SYSTEM_PATH].filter(Boolean).join(":");
+  return { ...process.env, PATH: path, LC_ALL: "C" };
+}
+
+const notStarted = (argv: readonly string[], cause: Error): GuardError =>
+  new GuardError("COMMAND_FAILED", `'${argv.join(" ")}': ${cause.message}`, { cause });
+
+async function* lines(argv: readonly string[]): AsyncGenerator<string> {
+  const [program = "", ...rest] = argv;
+  const child = spawn(program, rest, { env: environment(), stdio: ["ignore", "pipe", "inherit"] });
+  child.on("error", (cause) => child.stdout.destroy(notStarted(argv, cause)));
+  try {
+    yield* createInterface({ input: child.stdout });
+  } finally {
+    child.kill();
+  }
+}
+
 function run(argv: readonly string[], stdin = ""): Promise<Finished> {
   const [program = "", ...rest] = argv;
-  const path = [process.env["PATH"], SYSTEM_PATH].filter(Boolean).join(":");
   return new Promise((resolve, reject) => {
-    const child = spawn(program, rest, { env: { ...process.env, PATH: path, LC_ALL: "C" }, timeout: TIME_LIMIT_MS });
+    const child = spawn(program, rest, { env: environment(), timeout: TIME_LIMIT_MS });
     const [stdout, stderr]: [string[], string[]] = [[], []];
     child.stdout.setEncoding("utf8").on("data", (part: string) => void stdout.push(part));
     child.stderr.setEncoding("utf8").on("data", (part: string) => void stderr.push(part));
-    child.on("error", (cause) =>
-      reject(new GuardError("COMMAND_FAILED", `'${argv.join(" ")}': ${cause.message}`, { cause })),
-    );
+    child.on("error", (cause) => reject(notStarted(argv, cause)));
     child.on("close", (status) => resolve({ status: status ?? -1, stdout: stdout.join(""), stderr: stderr.join("") }));
     // A program that does not read what it is given is no fault.
     child.stdin.on("error", () => undefined);
@@ -45,11 +69,19 @@ function run(argv: readonly string[], stdin = ""): Promise<Finished> {
 export function openHost(): Host {
   return {
     run,
+    lines,
     exists: (path) =>
       access(path).then(
         () => true,
         () => false,
       ),
+    note: (path) => writeFile(path, "", { mode: 0o600 }),
+    isNoted: (path, within) =>
+      stat(path).then(
+        ({ mtimeMs }) => Math.abs(Date.now() - mtimeMs) <= within,
+        () => false,
+      ),
+    unnote: (path) => rm(path, { force: true }),
     digest: (text) => createHash("sha256").update(text).digest("hex"),
   };
 }

@@ -45,6 +45,8 @@ export interface PortBinding {
   readonly nat?: Translation;
   /** Of a brouted port its bridge. */
   readonly brouter?: Brouter;
+  /** Only what is the port's alone is said of it: its addresses are still found elsewhere. */
+  readonly waits?: true;
   /** Present when its flows must be judged. */
   readonly policy?: Pick<PortPolicy, "families" | "connections">;
 }
@@ -152,8 +154,8 @@ function placeShares(place: Place, port: Uint8Array, rates: Rates): void {
 }
 
 /** Of a routed port the host itself answers, as the router; of a brouted one it knows the guest in any case. */
-const isAnsweredFor = ({ observed, uplink, brouter }: PortBinding): boolean =>
-  brouter !== undefined || (!observed && uplink === undefined);
+const isAnsweredFor = ({ observed, uplink, brouter, waits }: PortBinding): boolean =>
+  waits !== true && (brouter !== undefined || (!observed && uplink === undefined));
 
 export function portElements(binding: PortBinding): readonly PlacedElement[] {
   const { ifindex, mac, rates } = binding;
@@ -188,11 +190,12 @@ export function portElements(binding: PortBinding): readonly PlacedElement[] {
 
 /** Where the host routes what the port sends, and as whom. */
 function hostRouteElements(port: Uint8Array, binding: PortBinding): readonly PlacedElement[] {
-  const { brouter, nat } = binding;
+  const { brouter, nat, waits } = binding;
+  const sources = waits === true ? [] : binding.sources;
   return [
-    ...(brouter === undefined ? [] : broutedPortElements(binding, brouter)),
+    ...(brouter === undefined ? [] : broutedPortElements({ ...binding, sources }, brouter)),
     ...wayElements(port, binding),
-    ...(nat === undefined ? [] : translationElements(port, nat)),
+    ...(nat === undefined ? [] : translationElements(port, waits === true ? { insides: [], forwards: [] } : nat)),
   ];
 }
 
@@ -210,10 +213,11 @@ function wayElements(port: Uint8Array, { uplink: ifindex, gateway4 }: PortBindin
 }
 
 function policyOf(
-  { ifindex, sources, observed, rates }: PortBinding,
+  { ifindex, sources, observed, rates, waits }: PortBinding,
   own: NonNullable<PortBinding["policy"]>,
 ): PortPolicy {
-  return { ...own, ifindex, observed, newFlows: rates.syn, sources: sources.map(({ what }) => what) };
+  const whats = waits === true ? [] : sources.map(({ what }) => what);
+  return { ...own, ifindex, observed, newFlows: rates.syn, sources: whats };
 }
 
 /** Two sources may make the same element (one address with two MACs); the kernel wants it named once. */

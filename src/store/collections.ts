@@ -128,6 +128,7 @@ const wiring = variants<Wiring>({
   }),
 });
 const addressing = variants<Addressing>({ managed, static: byHand, mac: byMac, relay: relayShape, snoop: snoopShape });
+const yes: Shape<true> = shape("true", (value) => value === true);
 const range = fields<PortRange>({ first: whole(1, 65_535), last: whole(1, 65_535) });
 const service = either<Service>(
   "a service",
@@ -217,6 +218,7 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
     guest: objectName,
     nic: whole(0),
     fence: whole(1),
+    prepared: optional(yes),
     since: moment,
   }),
   host: hostRecord,

@@ -1,6 +1,7 @@
-/** How long nobody answers for a guest that moves from one host to another: a ping from the LAN every millisecond, there and back again, for every wiring whose labs have two hosts. */
+/** How long nobody answers for a guest that moves from one host to another: a ping from the LAN every millisecond, there and back again. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type FleetWiring, fleetWirings, raiseFleetLab } from "../support/fleet-lab.ts";
+import { type LabWiring, labWirings } from "../../src/lab/topology.ts";
+import { outside, raiseFleetLab } from "../support/fleet-lab.ts";
 import { longestGap, startPing } from "../support/ping.ts";
 import type { BenchRow } from "./row.ts";
 
@@ -16,10 +17,10 @@ const sorted = (values: readonly number[]): readonly number[] => [...values].sor
 const at = (values: readonly number[], share: number): string =>
   (sorted(values)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0).toFixed(1);
 
-async function moves(wiring: FleetWiring, name: string): Promise<readonly Moved[]> {
+async function moves(wiring: LabWiring, name: string): Promise<readonly Moved[]> {
   const fleet = await raiseFleetLab(name, wiring);
   try {
-    const ping = await startPing(fleet.lab, "neighbour", fleet.mover.address);
+    const ping = await startPing(fleet.lab, "neighbour", outside(fleet.mover));
     const marks: { readonly from: number; readonly to: number; readonly call: number }[] = [];
     for (let i = 0; i < MOVES; i += 1) {
       await sleep(SETTLE_MS);
@@ -40,7 +41,7 @@ async function moves(wiring: FleetWiring, name: string): Promise<readonly Moved[
   }
 }
 
-function rowOf(wiring: FleetWiring, what: string, values: readonly number[]): BenchRow {
+function rowOf(wiring: LabWiring, what: string, values: readonly number[]): BenchRow {
   return {
     suite: "move",
     name: `${wiring}: ${what}`,
@@ -52,7 +53,7 @@ function rowOf(wiring: FleetWiring, what: string, values: readonly number[]): Be
 
 export async function benchMove(): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
-  for (const [i, wiring] of fleetWirings.entries()) {
+  for (const [i, wiring] of labWirings.entries()) {
     const moved = await moves(wiring, `mg${i}${process.pid.toString(36)}`);
     rows.push(
       rowOf(

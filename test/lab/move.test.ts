@@ -9,7 +9,8 @@ import { multicastMac6, solicitedNode } from "../../src/model/ipv6.ts";
 import { BROADCAST_MAC, macFromBytes } from "../../src/model/mac.ts";
 import { toHex } from "../../src/packet/hex.ts";
 import { startBarrage } from "../support/barrage.ts";
-import { type FleetLab, fleetWirings, raiseFleetLab } from "../support/fleet-lab.ts";
+import { type FleetLab, outside, raiseFleetLab } from "../support/fleet-lab.ts";
+import { flowsIn, goOn } from "../support/flows.ts";
 import { eventually, guestAt, pings } from "../support/guarded-lab.ts";
 import { longestGap, startPing } from "../support/ping.ts";
 
@@ -18,6 +19,7 @@ const own = process.pid.toString(36);
 const ASKER = ip4Of("203.0.113.200");
 const PROBES = 12_000;
 const PER_SECOND = 1_000;
+const WEB = 80;
 const isIp6 = (probe: number): boolean => probe % 10 === 0;
 
 /** Each asks with a MAC of its own, so that its answers can be counted. */
@@ -43,7 +45,7 @@ function answeredBy(at: Sniffer): readonly number[] {
     .flatMap((frame) => (toHex(frame.subarray(0, 4)) === "06000000" ? [((frame[4] ?? 0) << 8) | (frame[5] ?? 0)] : []));
 }
 
-describe.each(fleetWirings)("%s", (wiring) => {
+describe.each(["bridged", "routed"] as const)("%s", (wiring) => {
   let fleet: FleetLab;
   const refusal = (call: Promise<unknown>): Promise<unknown> =>
     call.then(
@@ -167,5 +169,68 @@ describe.each(fleetWirings)("%s", (wiring) => {
     // As a guest that is started anew: nobody could say whom it knew.
     await fleet.lab.must(mover.box, ["ip", "neigh", "flush", "all"]);
     expect([await portsUp(), await isReached()]).toEqual([[true, false], true]);
+  });
+});
+
+describe.each(["brouted", "transport", "nat"] as const)("%s", (wiring) => {
+  let fleet: FleetLab;
+  beforeAll(async () => {
+    fleet = await raiseFleetLab(`mo${wiring.charAt(0)}${own}`, wiring);
+  });
+  afterAll(async () => {
+    await fleet?.down();
+  });
+
+  /** Whatever of the host's links and routing leads to the mover, or answers for it. */
+  async function kept(host: HostBox): Promise<string> {
+    const { lab, mover, portAt } = fleet;
+    const show = "ip route show proto 118; ip -6 route show proto 118; ip neigh show proxy; ip -6 neigh show proxy";
+    const routes = await lab.must(host, ["sh", "-c", `${show}; bridge fdb show dev ${portAt[host]}`]);
+    const traces = [outside(mover), mover.address, globalOf(mover), mover.mac];
+    return routes
+      .split("\n")
+      .filter((line) => traces.some((trace) => line.includes(trace)))
+      .join("\n");
+  }
+
+  /** Whoever does not reach whom, of both families. */
+  async function unreached(): Promise<readonly string[]> {
+    const { lab, mover, guests } = fleet;
+    const others = [guestAt(guests, 1), guestAt(guests, 2)];
+    const pairs = [
+      ...["neighbour", ...others.map(({ box }) => box)].flatMap((box) =>
+        [outside(mover), globalOf(mover)].map((address) => [box, address] as const),
+      ),
+      ...others.flatMap((other) => [outside(other), globalOf(other)].map((address) => [mover.box, address] as const)),
+    ];
+    const reached = await Promise.all(pairs.map(([box, address]) => pings(lab, box, address)));
+    return pairs.flatMap(([box, address], n) => (reached[n] === true ? [] : [`${box} to ${address}`]));
+  }
+
+  test("is prepared there while it is served here, then moves and is reached by everybody in both families, and back again; connections go on", async () => {
+    const { lab, mover, portAt } = fleet;
+    const flows = flowsIn(lab);
+    const neighbour = lab.topology.neighbour.address;
+    for (const box of ["neighbour", mover.box] as const) await flows.serve(box, WEB);
+    const streams = [
+      await flows.stream("neighbour", outside(mover), WEB),
+      await flows.stream(mover.box, neighbour, WEB),
+    ];
+    const ping = await startPing(lab, "neighbour", outside(mover));
+    await fleet.prepare("host2");
+    expect(await kept("host2"), "prepared, and found by nobody").toBe("");
+    expect(await lab.must("host2", ["ip", "-br", "link", "show", portAt.host2])).toContain("DOWN");
+    for (const [on, other] of [
+      ["host2", "host"],
+      ["host", "host2"],
+    ] as const) {
+      await fleet.move(on);
+      expect(await kept(on), `control: ${on} answers for it`).not.toBe("");
+      expect(await kept(other), `${other} does not any more`).toBe("");
+      expect(await unreached(), `on ${on}`).toEqual([]);
+      await goOn(streams, `on ${on}`);
+    }
+    expect(longestGap(await ping.stop()), "longest silence, in milliseconds").toBeLessThan(patience(2_000));
+    for (const stream of streams) await stream.stop();
   });
 });

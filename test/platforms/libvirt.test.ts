@@ -5,7 +5,8 @@ import { patience } from "../../src/lab/patience.ts";
 import type { GuestBox } from "../../src/lab/topology.ts";
 import { eventually, guestAt } from "../support/guarded-lab.ts";
 import { hookFile, linkNames, type PlatformLab, raisePlatformLab } from "../support/platform-lab.ts";
-import { guestFiles, guestLines, inside } from "./inside.ts";
+import { guestLines, inside } from "./inside.ts";
+import { type Domain, domainXml, libvirtFolders, libvirtSetUp } from "./libvirtd.ts";
 
 let platform: PlatformLab;
 let one: GuestBox;
@@ -18,66 +19,18 @@ afterAll(async () => {
   await platform?.lab.down();
 });
 
-/** libvirtd in its own folders; hooks get nothing of the environment, so what they need stands in /etc/default/vifguard. */
-const setUp = (env: Readonly<Record<string, string>>): string => `
-mkdir -p /etc/libvirt/hooks/qemu.d /var/lib/libvirt/qemu /var/lib/libvirt/boot
-ln -s ${hookFile("libvirt-hook")} /etc/libvirt/hooks/qemu.d/vifguard
-cat >/etc/default/vifguard <<'CONF'
-${Object.entries(env)
-  .map(([name, value]) => `${name}="${value}"`)
-  .join("\n")}
-CONF
-cat >/etc/libvirt/qemu.conf <<'CONF'
-user = "root"
-group = "root"
-security_driver = "none"
-cgroup_controllers = [ ]
-namespaces = [ ]
-remember_owner = 0
-stdio_handler = "file"
-CONF
-printf 'listen_tls = 0\\nauth_unix_rw = "none"\\nunix_sock_dir = "/run/libvirt"\\n' >/etc/libvirt/libvirtd.conf
-virsh() { command virsh -q -c qemu:///system "$@"; }
-start() {
-  libvirtd -f /etc/libvirt/libvirtd.conf >>/run/libvirt/log 2>&1 &
-  daemon=$!
-  for try in $(seq 200); do virsh version >/dev/null 2>&1 && break; sleep 0.1; done
-}
-stop() { kill $daemon; wait $daemon 2>/dev/null; }
+const setUp = (env: Readonly<Record<string, string>>): string => `${libvirtSetUp({ env })}
 told() { for try in $(seq 600); do grep -q "GUEST: $2" /var/log/libvirt/$1.console 2>/dev/null && break; sleep 0.1; done; }
 over() { for try in $(seq 300); do virsh domstate $1 >/dev/null 2>&1 || break; sleep 0.1; done; }
-start
 `;
-const folders = [
-  "/etc/libvirt",
-  "/etc/default",
-  "/var/lib/libvirt",
-  "/run/libvirt",
-  "/var/log/libvirt",
-  "/var/cache/libvirt",
-];
-
-interface Domain {
-  readonly name: string;
-  readonly mac: string;
-  readonly guest?: string;
-  readonly words?: string;
-}
-
-function domainXml({ name, mac, guest, words = "" }: Domain): string {
-  const { kernel, initrd } = guestFiles();
-  const metadata = guest === undefined ? "" : `<metadata><g:guest xmlns:g="urn:vifguard" name="${guest}"/></metadata>`;
-  return `<domain type='qemu'><name>${name}</name>${metadata}<memory unit='MiB'>192</memory><vcpu>1</vcpu>
-<os><type arch='x86_64' machine='q35'>hvm</type><kernel>${kernel}</kernel><initrd>${initrd}</initrd><cmdline>console=ttyS0 quiet panic=-1 ${words}</cmdline></os>
-<features><acpi/></features><on_poweroff>destroy</on_poweroff><on_reboot>destroy</on_reboot>
-<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
-<interface type='bridge'><mac address='${mac}'/><source bridge='br0'/><model type='virtio'/></interface>
-<serial type='file'><source path='/var/log/libvirt/${name}.console'/></serial><memballoon model='none'/></devices></domain>`;
-}
 
 function libvirt(script: string, env: Readonly<Record<string, string>> = {}): Promise<Finished> {
   const all = { ...platform.hookEnvironment, ...env };
-  return inside(platform, { folders, script: `${setUp(all)}${script}\nstop`, timeoutMs: patience(110_000) });
+  return inside(platform, {
+    folders: libvirtFolders,
+    script: `${setUp(all)}${script}\nstop`,
+    timeoutMs: patience(110_000),
+  });
 }
 const create = (domain: Domain): string =>
   `cat >/run/libvirt/${domain.name}.xml <<'XML'\n${domainXml(domain)}\nXML\nvirsh create /run/libvirt/${domain.name}.xml\n`;

@@ -216,7 +216,12 @@ export interface SpeakerWish {
 }
 
 /** The text that is exported for this box. */
-export function speakerText({ lab, site }: AnnouncingLab, daemon: Daemon, box: SpeakingBox, wish: SpeakerWish): string {
+export function speakerText(
+  { lab, site }: Pick<AnnouncingLab, "lab" | "site">,
+  daemon: Daemon,
+  box: SpeakingBox,
+  wish: SpeakerWish,
+): string {
   const { topology } = lab;
   const { protocol, exact = false } = wish;
   const side: SpeakerSide = box === "host" || box === "host2" ? "host" : "router";
@@ -338,7 +343,7 @@ export function guestSpeakerText({ topology }: Lab, guest: GuestBox): string {
 
 /** The daemon in every box that speaks it. */
 export async function startSpeakers(
-  announcing: AnnouncingLab,
+  announcing: Pick<AnnouncingLab, "lab" | "site">,
   daemon: Daemon,
   wish: SpeakerWish,
 ): Promise<ReadonlyMap<SpeakingBox, RunningSpeaker>> {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { type Agent, startAgent } from "../../src/agent/agent.ts";
 import type { AgentParts } from "../../src/agent/core.ts";
 import { loadSite } from "../../src/config/load.ts";
+import { openConntrack } from "../../src/kernel/conntrack-netlink.ts";
 import { openDatagrams } from "../../src/kernel/datagrams-socket.ts";
 import { openFrames } from "../../src/kernel/frames-netlink.ts";
 import { openLinks } from "../../src/kernel/links-netlink.ts";
@@ -18,20 +19,38 @@ import { openRoutes } from "../../src/kernel/routes-netlink.ts";
 import { openSysctls } from "../../src/kernel/sysctls.ts";
 import { must } from "../../src/lab/exec.ts";
 import { type Lab, raiseLab } from "../../src/lab/raise.ts";
-import { type GuestBox, type HostBox, type LabWiring, PLAIN_BRIDGE } from "../../src/lab/topology.ts";
+import {
+  type Box,
+  type GuestBox,
+  globalOf,
+  type HostBox,
+  type LabWiring,
+  PLAIN_BRIDGE,
+} from "../../src/lab/topology.ts";
+import type { CapabilityView } from "../../src/model/capabilities.ts";
+import type { Ipv4Address } from "../../src/model/ipv4.ts";
 import { parseHostId } from "../../src/model/names.ts";
+import { link4At, link6At } from "../../src/model/transport.ts";
 import { RESPONDER_MARK } from "../../src/ruleset/parts.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
+import { addressBrouted } from "./brouted-lab.ts";
 import { addressByHand, guestAt, type SiteExtras, siteText } from "./guarded-lab.ts";
 import { portPrefixes } from "./memory-agent.ts";
-import { addressRouted } from "./routed-lab.ts";
+import { addressGuest } from "./routed-lab.ts";
 
-/** Those whose guests are addressed here as the network gives it. */
-export const fleetWirings = ["bridged", "routed"] as const satisfies readonly LabWiring[];
-export type FleetWiring = (typeof fleetWirings)[number];
+const addressOf: Readonly<Record<LabWiring, (lab: Lab, guest: GuestBox) => Promise<void>>> = {
+  bridged: addressByHand,
+  routed: addressGuest,
+  brouted: addressBrouted,
+  transport: addressGuest,
+  nat: addressGuest,
+};
 
-type Kernel = Pick<AgentParts, "nft" | "links" | "frames" | "routing"> & { close(): void };
+/** By which the LAN knows the guest. */
+export const outside = ({ public4, address }: GuestBox): Ipv4Address => public4 ?? address;
+
+type Kernel = Pick<AgentParts, "nft" | "links" | "frames" | "routing" | "conntrack"> & { close(): void };
 
 /** The nft program is run where the rules are to be. */
 function nftIn(namespace: string): Nft {
@@ -59,15 +78,17 @@ function nftIn(namespace: string): Nft {
 /** Whatever opens a socket, or a file under /proc, does it there; what is open belongs there for good. */
 function kernelIn(namespace: string): Kernel {
   const there = <T>(action: () => T): T => inNamespace(namespace, action);
-  const [nft, links, routes, frames] = [
+  const [nft, links, routes, conntrack, frames] = [
     nftIn(namespace),
     there(openLinks),
     there(openRoutes),
+    there(openConntrack),
     there(() => openFrames(RESPONDER_MARK)),
   ];
   const sysctls = openSysctls();
   return {
     nft,
+    conntrack: { ...conntrack, flows: (zone) => there(() => [...conntrack.flows(zone)]) },
     links: { ...links, watch: (event) => there(() => links.watch(event)) },
     frames: { ...frames, subscribe: (group, heard, lost) => there(() => frames.subscribe(group, heard, lost)) },
     routing: {
@@ -78,13 +99,16 @@ function kernelIn(namespace: string): Kernel {
       },
     },
     close: () => {
-      for (const seam of [frames, routes, links, nft]) seam.close();
+      for (const seam of [frames, conntrack, routes, links, nft]) seam.close();
     },
   };
 }
 
 const clock = { now: () => Date.now() };
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** The lab's own kernel does; what it can is told by no probe here. */
+const TRANSLATES: CapabilityView = { name: "inet-nat", has: "yes", needed: false, policy: false, says: "" };
 
 export interface FleetAgent {
   readonly box: HostBox;
@@ -110,7 +134,13 @@ async function startOn(lab: Lab, box: HostBox, store: Store): Promise<FleetAgent
     epoch: `lab/${namespace}`,
     portPrefixes,
     version: "test",
-    kernel: { release: "test", nft: "test", shape: "port-chains", policy: "bridge-netfilter", capabilities: [] },
+    kernel: {
+      release: "test",
+      nft: "test",
+      shape: "port-chains",
+      policy: "bridge-netfilter",
+      capabilities: [TRANSLATES],
+    },
     storeKind: "memory",
     auditEvery: 60_000,
     movePatience: 500,
@@ -136,6 +166,8 @@ export interface FleetLab {
   agentAt(box: HostBox): FleetAgent;
   /** In place of one that was stopped. */
   startAgent(box: HostBox): Promise<void>;
+  /** Puts the rules of the mover's port in there, and leaves it shut. */
+  prepare(box: HostBox): Promise<void>;
   /** Gives the mover's NIC to its port there. */
   move(box: HostBox): Promise<void>;
   down(): Promise<void>;
@@ -172,8 +204,23 @@ async function giveSecondNic(lab: Lab, guest: GuestBox, port: string): Promise<v
   await lab.must(guest.box, ["tee", "/proc/sys/net/ipv6/conf/eth0/disable_ipv6"], { stdin: "0\n" });
 }
 
+/** Routes to the mover by the host where it is: the LAN's are told of its address, other hosts of its link, so that their own route to a guest of theirs is the better one. */
+async function tellOfLink(lab: Lab, mover: GuestBox, on: HostBox): Promise<void> {
+  const { hosts, wiring } = lab.topology;
+  const to = hosts.find(({ box }) => box === on);
+  if (wiring !== "transport" || to === undefined) return;
+  const say = (box: Box, first: string, first6: string): Promise<string> =>
+    lab.must(box, ["ip", "-batch", "-"], {
+      stdin: `route replace ${first} via ${to.address}\nroute replace ${first6} via ${to.address6}\n`,
+    });
+  const six = globalOf(mover);
+  for (const box of ["gw", "neighbour"] as const) await say(box, `${mover.address}/32`, `${six}/128`);
+  const link = [`${link4At(mover.address, 31).left}/31`, `${link6At(six).left}/127`] as const;
+  for (const { box } of hosts) if (box !== on) await say(box, ...link);
+}
+
 /** Nothing is left when it fails. */
-export async function raiseFleetLab(name: string, wiring: FleetWiring, extras: SiteExtras = {}): Promise<FleetLab> {
+export async function raiseFleetLab(name: string, wiring: LabWiring, extras: SiteExtras = {}): Promise<FleetLab> {
   const lab = await raiseLab({ name, guests: 3, hosts: 2, nic: "veth", wiring });
   const store = memoryStore(clock);
   const agents = new Map<HostBox, FleetAgent>();
@@ -194,9 +241,13 @@ export async function raiseFleetLab(name: string, wiring: FleetWiring, extras: S
     const mover = guestAt(lab.topology.guests, 0);
     const portAt = { host: mover.port, host2: "vif9.0" };
     await giveSecondNic(lab, mover, portAt.host2);
+    if (wiring === "transport")
+      for (const route of [`${mover.address}/32`, `${globalOf(mover)}/128`])
+        await lab.must("host2", ["ip", "route", "del", route]);
+    await tellOfLink(lab, mover, mover.on);
     for (const guest of lab.topology.guests) {
       await agentAt(guest.on).operations.attach({ port: guest.port, guest: guest.box });
-      await (wiring === "routed" ? addressRouted(lab, guest, "address") : addressByHand(lab, guest));
+      await addressOf[wiring](lab, guest);
     }
     return {
       lab,
@@ -208,6 +259,10 @@ export async function raiseFleetLab(name: string, wiring: FleetWiring, extras: S
       startAgent: start,
       move: async (box) => {
         await agentAt(box).operations.attach({ port: portAt[box], guest: mover.box, move: "ask" });
+        await tellOfLink(lab, mover, box);
+      },
+      prepare: async (box) => {
+        await agentAt(box).operations.attach({ port: portAt[box], guest: mover.box, move: "prepare" });
       },
       down,
     };

@@ -5,10 +5,12 @@
 import { setImmediate as turn } from "node:timers/promises";
 import type { Agent } from "../../src/agent/agent.ts";
 import type { AgentParts } from "../../src/agent/core.ts";
+import type { Client } from "../../src/api/client.ts";
 import { loadSite } from "../../src/config/load.ts";
 import { memoryFrames } from "../../src/kernel/frames-memory.ts";
 import { memoryLinks } from "../../src/kernel/links-memory.ts";
 import { memoryNft } from "../../src/kernel/nft-memory.ts";
+import type { RouteItem } from "../../src/kernel/routes.ts";
 import { memoryRoutes } from "../../src/kernel/routes-memory.ts";
 import { memorySysctls } from "../../src/kernel/sysctls.ts";
 import type { Clock } from "../../src/model/clock.ts";
@@ -21,7 +23,8 @@ import { memoryStore } from "../../src/store/memory.ts";
 import type { Change, Store } from "../../src/store/store.ts";
 import { clock, startMemoryAgent } from "./memory-agent.ts";
 
-export type Wired = "bridged" | "routed";
+export const fleetWired = ["bridged", "routed", "brouted", "transport", "nat"] as const;
+export type Wired = (typeof fleetWired)[number];
 
 /** One life of one agent: how many touches it has left, and whether the one that is one too many ends it or is only refused. */
 interface Life {
@@ -140,21 +143,73 @@ function interfaceOf(text: string): InterfaceName {
   return name;
 }
 
-const site = (wired: Wired, more = ""): string => `kind: network
+interface Place {
+  readonly wiring: string;
+  readonly network: string;
+  readonly nic: string;
+  /** What the LAN finds the guest by. */
+  readonly address: Uint8Array;
+}
+
+const own = "gateway4: 10.0.0.1\n  range4: [10.0.0.10-10.0.0.99]\n  addressing: { kind: managed, macScheme: ip }";
+const places: Readonly<Record<Wired, Place>> = {
+  bridged: {
+    wiring: "{ kind: bridged, bridge: br0, uplink: eth0 }",
+    network: own,
+    nic: "address4: 10.0.0.10",
+    address: Uint8Array.of(10, 0, 0, 10),
+  },
+  routed: {
+    wiring: "{ kind: routed, uplink: eth0 }",
+    network: own,
+    nic: "address4: 10.0.0.10",
+    address: Uint8Array.of(10, 0, 0, 10),
+  },
+  brouted: {
+    wiring: "{ kind: brouted, bridge: br0 }",
+    network: own,
+    nic: "address4: 10.0.0.10",
+    address: Uint8Array.of(10, 0, 0, 10),
+  },
+  transport: {
+    wiring: "{ kind: transport, uplink: eth0, link4: 31 }",
+    network: "range4: [10.0.0.0-10.0.0.255]",
+    nic: "address4: 10.0.0.11, addresses: [198.51.100.64/28]",
+    address: Uint8Array.of(10, 0, 0, 11),
+  },
+  nat: {
+    wiring: "{ kind: nat, uplink: eth0 }",
+    network: own,
+    nic: "address4: 10.0.0.10, public4: 203.0.113.5",
+    address: Uint8Array.of(203, 0, 113, 5),
+  },
+};
+
+export const addressOf = (wired: Wired): Uint8Array => places[wired].address;
+
+function site(wired: Wired): string {
+  const { wiring, network, nic } = places[wired];
+  return `kind: network
 name: lan0
 spec:
   prefix4: 10.0.0.0/24
-  gateway4: 10.0.0.1
-  range4: [10.0.0.10-10.0.0.99]
-  wiring: ${wired === "routed" ? "{ kind: routed, uplink: eth0 }" : "{ kind: bridged, bridge: br0, uplink: eth0 }"}
-  addressing: { kind: managed, macScheme: ip }
+  ${network}
+  wiring: ${wiring}
 ---
 kind: guest
 name: web1
-spec: { nics: [ { network: lan0, address4: 10.0.0.10 }${more} ] }
+spec: { nics: [ { network: lan0, ${nic} } ] }
 `;
+}
 
-const ADDRESS = Uint8Array.of(10, 0, 0, 10);
+/** By what of the host's routing the LAN finds the guest, besides its port. */
+const finds: Readonly<Record<Wired, RouteItem["kind"]>> = {
+  bridged: "proxy",
+  brouted: "proxy",
+  routed: "proxy",
+  transport: "route",
+  nat: "proxy",
+};
 
 /** What a host is started with besides, asked at every start. */
 export type OwnParts = (label: string) => Partial<Pick<AgentParts, "host" | "epoch" | "clock" | "presence">>;
@@ -252,7 +307,7 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
       const ifindex = linkOf(port)?.ifindex ?? 0;
       links.setUp(ifindex, false);
       links.setMaster(ifindex, 0);
-      for (const proxy of routes.held("proxy")) routes.remove(proxy);
+      for (const item of routes.held()) routes.remove(item);
     },
     unplug: (port: string) => links.remove(linkOf(port)?.ifindex ?? 0),
     attach: (port: string, move?: MoveKind): Promise<PortView> =>
@@ -261,6 +316,11 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
     apply: () => running().operations.apply(loadSite(site(wired), "site"), { dryRun: false }),
     remove: () => running().operations.remove("guest", "web1"),
     status: () => running().operations.status(),
+    /** As callers see it. */
+    client: (): Client => ({
+      ...running().operations,
+      apply: () => Promise.reject(new TypeError("sites are applied otherwise here")),
+    }),
     get operations() {
       return running().operations;
     },
@@ -271,12 +331,16 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
     disturb: () => nft.meddle("flush"),
     frames,
     linkOf,
+    /** How much of the kernel's rules is of that port. */
+    rulesOf: (port: string): number => nft.dump().filter((line) => line.includes(port)).length,
+    /** Everything the agent wrote into them. */
+    rules: (): readonly string[] => nft.dump(),
     /** How many of its ports answer for the NIC. */
     answering: (): number => {
       const up = links.list().filter((link) => link.name.startsWith("vif") && link.up);
-      if (wired === "bridged") return up.filter(({ master }) => master !== 0).length;
-      const proxies = routes.held("proxy").filter(({ address }) => address.join() === ADDRESS.join());
-      return Math.max(proxies.length, up.length);
+      const found = routes.held(finds[wired]).filter(({ address }) => address.join() === addressOf(wired).join());
+      const joined = up.filter(({ master }) => master !== 0);
+      return Math.max(found.length, wired === "bridged" || wired === "brouted" ? joined.length : up.length);
     },
   };
 }

@@ -54,6 +54,14 @@ export const hookCommands: readonly Command[] = [
     run: async (hook) => (await import("../../platform/libvirt.ts")).libvirtHook(hook),
   }),
   hookCommand({
+    name: "hook libvirt-watch",
+    summary: "tells of what libvirt calls no hook for: hot-plug, and guests that were migrated here",
+    details: "Runs until libvirtd ends; vifguard-libvirt.service starts it. Needs virsh.",
+    words: "URI of the driver, such as qemu:///system",
+    examples: ["vifguard hook libvirt-watch qemu:///system"],
+    run: async (hook) => (await import("../../platform/libvirt-watch.ts")).libvirtWatch(hook),
+  }),
+  hookCommand({
     name: "hook qemu-up",
     summary: "QEMU's script=: the tap is attached before the guest starts",
     details: "The guest is VIFGUARD_GUEST (and VIFGUARD_NIC) of QEMU's environment, or NAME of a tap called tap-NAME.",

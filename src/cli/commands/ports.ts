@@ -33,6 +33,11 @@ const portColumns: readonly Column<PortView>[] = [
 ];
 
 function moveKind(input: Input): MoveKind | undefined {
+  if (input.flag("prepare")) {
+    if (input.flag("move") || input.flag("force"))
+      throw new GuardError("USAGE", "--prepare asks nobody: 'vifguard activate PORT' does, when the guest runs here");
+    return "prepare";
+  }
   if (!input.flag("force")) return input.flag("move") ? "ask" : undefined;
   if (input.flag("move")) return "force";
   throw new GuardError("USAGE", "--force goes with --move: it takes the NIC from a host that is off for certain");
@@ -51,6 +56,10 @@ export const attachCommand: Command = {
       value: "N",
       text: "which of its NICs, counted from 0 (default: the first that has no port)",
     },
+    prepare: {
+      type: "boolean",
+      text: "put the rules in and keep the port shut, while another has the NIC: for a guest that is on its way. 'vifguard activate PORT' opens it, 'vifguard detach PORT' gives it up",
+    },
     move: {
       type: "boolean",
       text: "take the NIC from the port that has it, on this host or another: that one is shut before this one opens",
@@ -64,6 +73,7 @@ export const attachCommand: Command = {
     "vifguard attach vif1.0 --guest web1",
     "vifguard attach tap7 --guest db1 --nic 1",
     "vifguard attach vif9.0 --guest web1 --move",
+    "vifguard attach vif9.0 --guest web1 --prepare",
   ],
   run: async (input, io) => {
     const format = formatOf(input);
@@ -77,13 +87,43 @@ export const attachCommand: Command = {
       ...(nic === undefined ? {} : { nic }),
       ...(move === undefined ? {} : { move }),
     });
-    await show(
-      io,
-      format,
-      port,
-      () =>
-        `${clean(port.port)}: ${clean(port.guest)} NIC ${port.nic}, ${port.mac}, ${addressText(port, ", ")} on ${clean(port.network)}\n`,
-    );
+    await show(io, format, port, () => attachedText(port));
+    return 0;
+  },
+};
+
+function attachedText(port: PortView): string {
+  const shut = port.state === "applied" ? "" : ` (${port.state}: ${clean(port.why ?? "shut")})`;
+  return `${clean(port.port)}: ${clean(port.guest)} NIC ${port.nic}, ${port.mac}, ${addressText(port, ", ")} on ${clean(port.network)}${shut}\n`;
+}
+
+export const activateCommand: Command = {
+  name: "activate",
+  summary: "open a port that was prepared: whoever has its NIC lets go first",
+  details:
+    "Answers when the port is open. Until then, and on any failure before the other port has let go, that one has the NIC. A port that is open already stays so.",
+  arguments: [
+    { name: "PORT", text: "a port that was given to its guest by 'vifguard attach --prepare'", required: true },
+  ],
+  options: {
+    force: {
+      type: "boolean",
+      text: "when the other does not answer, take the NIC all the same. TWO HOSTS ANSWER FOR ONE ADDRESS if that host is not off",
+    },
+  },
+  examples: ["vifguard activate vif9.0"],
+  run: async (input, io) => {
+    const format = formatOf(input);
+    const client = clientFor(input, io);
+    const name = input.argument("PORT");
+    const present = (await client.status()).ports.find(({ port }) => port === name);
+    if (present === undefined)
+      throw new GuardError("NOT_FOUND", `port '${name}' was not prepared: 'vifguard attach' says whose it is`, {
+        fields: { port: name },
+      });
+    const { guest, nic } = present;
+    const port = await client.attach({ port: name, guest, nic, move: input.flag("force") ? "force" : "ask" });
+    await show(io, format, port, () => attachedText(port));
     return 0;
   },
 };

@@ -178,7 +178,7 @@ async function exportSpeaker(
 }
 
 const details =
-  "A complete configuration: on a host it tells the routes that vifguard has put into the kernel for its guests, and believes nothing that is said on the LAN; with --side router it believes exactly such routes. Only networks whose wiring is routed or transport are spoken of. docs/announcing.md says which protocol to choose, and what else to do.";
+  "A complete configuration: on a host it tells the routes that vifguard has put into the kernel for its guests, and believes nothing that is said on the LAN; with --side router it believes exactly such routes. Only networks whose wiring is routed, transport or nat are spoken of, those of nat by their public addresses. docs/announcing.md says which protocol to choose, and what else to do.";
 
 export const exportBirdCommand: Command = {
   name: "export bird",
