@@ -336,8 +336,10 @@ describe("explain", () => {
   });
 });
 
-test("a network without a free address says so in status, and no longer; a guest more is refused, until one is free", async () => {
-  const host = await createHost();
+test("a network without a free address says so in status, and no longer; a guest more is refused, until one has cooled down", async () => {
+  let passed = 0;
+  const store = memoryStore({ now: () => clock.now() + passed });
+  const host = await createHost(store);
   const told = async (): Promise<readonly string[]> => {
     await host.agent.settled();
     return (await host.operations.status()).conditions.map(({ code, text }) => `${code}: ${text}`);
@@ -345,7 +347,20 @@ test("a network without a free address says so in status, and no longer; a guest
   expect(await told()).toEqual(["POOL_FULL: no free address: lan0 (all 2 are held)"]);
   const more = "kind: guest\nname: web3\nspec: { nics: [ { network: lan0 } ] }\n";
   expect((await refusal(host.apply(more))).code).toBe("POOL_EXHAUSTED");
-  expect((await host.operations.get("network", "lan0")).status).toMatchObject({ range4: { size: 2, free: 0 } });
+  const range4 = async () => Object((await host.operations.get("network", "lan0")).status).range4;
+  expect(await range4()).toEqual({ size: 2, free: 0, cooling: 0 });
   await host.operations.remove("guest", "web2");
+  expect(await range4()).toEqual({ size: 2, free: 0, cooling: 1 });
+  expect(await told()).toEqual(["POOL_FULL: no free address: lan0 (all 2 are held, 1 only cooling down)"]);
+  expect((await refusal(host.apply(more))).message).toContain("are held or the gateway's (1 of them cool down");
+  passed = 599_000;
+  await store.read("");
+  expect((await refusal(host.apply(more))).code, "a second too early").toBe("POOL_EXHAUSTED");
+  passed = 600_000;
+  await store.read("");
+  expect(await range4()).toEqual({ size: 2, free: 1, cooling: 0 });
   expect(await told(), "one of two is free").toEqual([]);
+  expect(await host.apply(more)).toMatchObject([
+    { action: "create", sentences: [expect.stringContaining("10.0.0.11")] },
+  ]);
 });

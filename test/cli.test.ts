@@ -120,6 +120,11 @@ describe("what is asked of the agent", () => {
     [["detach", "vif1.0"], "vif1.0: detached\n"],
     [["detach", "vif2.0"], "vif2.0: was not attached\n"],
     [["lease", "release", "lan0", "203.0.113.10"], "203.0.113.10 of web1: released\n"],
+    [
+      ["cooling", "list"],
+      "WHAT               GUEST  NIC  UNTIL\nlan0/203.0.113.11  old1   0    2026-01-01T00:10:00.000Z\n",
+    ],
+    [["cooling", "end", "lan0/203.0.113.11"], "lan0/203.0.113.11, last of old1: free\n"],
     [["get", "networks"], "no networks\n"],
     [["delete", "guest", "web1"], "- guest web1: delete\n0 create, 0 update, 1 delete, 0 unchanged\n"],
   ])("%j", async (words, expected) => {

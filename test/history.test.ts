@@ -24,6 +24,7 @@ spec:
   prefix4: 10.0.0.0/24
   gateway4: 10.0.0.1
   range4: [10.0.0.10-10.0.0.99]
+  coolDown: 0
   wiring: { kind: bridged, bridge: br0 }
   addressing: { kind: managed, macScheme: ip }
 `;

@@ -266,18 +266,25 @@ describe("what was written", () => {
     expect(await codeOf(() => watch.next())).toBe("CONFLICT");
   });
 
-  test("under a lease of an earlier process vanishes as a change", async () => {
+  test("under a lease of an earlier process stays as long anew, however long no process ran, and vanishes as a change", async () => {
     const directory = newDirectory();
-    const first = await open(directory);
+    let now = 0;
+    const clock = { now: () => now };
+    const first = await open(directory, { clock });
     const lease = await first.grantLease(1000);
     await commits(first, write(put("host/a", 1, lease), put("stays", 1)));
     await first.close();
-    const second = await open(directory);
+    now = 5_000_000;
+    const second = await open(directory, { clock });
+    expect([...(await second.read("")).entries.keys()]).toEqual(["host/a", "stays"]);
+    now += 999_000;
+    expect([...(await second.read("")).entries.keys()]).toEqual(["host/a", "stays"]);
+    now += 1_000;
     const watch = second.watch("", 1, new AbortController().signal)[Symbol.asyncIterator]();
     expect((await watch.next()).value).toEqual({ revision: 2, changes: [{ key: "host/a", deleted: true }] });
     expect([...(await second.read("")).entries.keys()]).toEqual(["stays"]);
     expect(await second.keepAlive(lease)).toBe(false);
-    expect(await second.grantLease(1)).not.toBe(lease);
+    expect(await second.grantLease(1000)).not.toBe(lease);
   });
 });
 

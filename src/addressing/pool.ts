@@ -1,7 +1,7 @@
 /**
  * Which address a NIC gets: the lowest free one of the network's ranges, in the order they are written.
- * Lowest first, because people find their guests again and a plan made twice names the same addresses; an address that was just
- * given back may therefore be the next one given out.
+ * Lowest first, because people find their guests again and a plan made twice names the same addresses; what was just given back is kept from being the next
+ * one given out by its cool-down, which the caller counts as taken.
  */
 import { GuardError } from "../model/errors.ts";
 import {
@@ -30,8 +30,6 @@ export interface Allocation {
   readonly address: Ipv4Address;
   /** Start hint of the next allocation in the same pool. */
   readonly next: number;
-  /** Such as "lowest free address of 10.0.0.10-10.0.0.20". */
-  readonly why: string;
 }
 
 /** Addresses that a guest may have, so far apart. */
@@ -102,32 +100,58 @@ function search(
   return undefined;
 }
 
+/**
+ * Start hint for one of several writers who would all take the lowest free address: the place of any free one. Looks at every address of the pool once; places
+ * in the range alone would not do, because what is held lies together, and all who begin in it end at the same address behind it.
+ * @param pick a number below the one it is given
+ */
+export function anyFree(
+  pool: Pool,
+  taken: (address: Ipv4Address) => boolean,
+  pick: (count: number) => number,
+): number | undefined {
+  const free: number[] = [];
+  let base = 0;
+  for (const { first, count, step } of spans(pool)) {
+    for (let n = 0; n < count; n += 1) {
+      const address = ipv4FromNumber(first + n * step);
+      if (address !== pool.gateway4 && !taken(address)) free.push(base + n);
+    }
+    base += count;
+  }
+  return free.length === 0 ? undefined : free[pick(free.length)];
+}
+
 const rangeText = (range4: readonly Ipv4Range[]): string =>
   range4.map(({ first, last }) => (first === last ? first : `${first}-${last}`)).join(", ");
 
-function exhausted(pool: Pool, size: number): GuardError {
+function exhausted(pool: Pool, size: number, cooling: number): GuardError {
   const { name, range4 } = pool;
-  const says =
-    size === 0
-      ? `network '${name}' has no range4 to take addresses from`
-      : `network '${name}' has no free address: all ${size} of ${rangeText(range4)} are held or the gateway's`;
-  return new GuardError("POOL_EXHAUSTED", says, { fields: { network: name, size } });
+  if (size === 0)
+    return new GuardError("POOL_EXHAUSTED", `network '${name}' has no range4 to take addresses from`, {
+      fields: { network: name, size },
+    });
+  const cold = cooling === 0 ? "" : ` (${cooling} of them cool down: 'vifguard cooling list')`;
+  const says = `network '${name}' has no free address: all ${size} of ${rangeText(range4)} are held or the gateway's${cold}`;
+  return new GuardError("POOL_EXHAUSTED", says, { fields: { network: name, size, cooling } });
 }
 
 /**
  * The caller keeps `next` as the hint of its next call, so that a row of allocations walks the pool once; an address freed below
  * the hint is found after the rest. Without a hint one call costs at most one look at every address of the pool.
+ * @param cooling how many of those that are taken have no owner; asked when there is nothing left
  * @throws POOL_EXHAUSTED
  */
-export function allocate(pool: Pool, taken: (address: Ipv4Address) => boolean, hint = 0): Allocation {
+export function allocate(
+  pool: Pool,
+  taken: (address: Ipv4Address) => boolean,
+  hint = 0,
+  cooling: () => number = () => 0,
+): Allocation {
   const list = spans(pool);
   const size = sizeOf(list);
   const free = (address: Ipv4Address): boolean => address !== pool.gateway4 && !taken(address);
   const found = search(list, hint, size, free) ?? search(list, 0, Math.min(hint, size), free);
-  if (found === undefined) throw exhausted(pool, size);
-  return {
-    address: found.address,
-    next: found.position + 1,
-    why: `lowest free address of ${rangeText(pool.range4)}`,
-  };
+  if (found === undefined) throw exhausted(pool, size, cooling());
+  return { address: found.address, next: found.position + 1 };
 }

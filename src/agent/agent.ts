@@ -14,7 +14,7 @@ import { networkFacts } from "../plan/desired.ts";
 import { linkSteps, routingOf } from "../plan/host.ts";
 import { policyFacts } from "../plan/policy-classes.ts";
 import { type Members, siteMembers } from "../plan/policy-members.ts";
-import { poolUses } from "../plan/pools.ts";
+import { type PoolUse, poolUses } from "../plan/pools.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
 import type { StoreHealth } from "../store/health.ts";
@@ -59,6 +59,17 @@ function ofDeclared({ declared }: Mirror): () => Members {
     const members = known?.version === declared.version ? known.members : siteMembers(declared);
     known = { version: declared.version, members };
     return members;
+  };
+}
+
+/** Counted again only when the site has changed, or what cools down. */
+function poolsOf(mirror: Mirror): () => readonly PoolUse[] {
+  let known: { readonly at: string; readonly uses: readonly PoolUse[] } | undefined;
+  return () => {
+    const at = `${mirror.siteVersion}/${mirror.cooling.version}`;
+    const uses = known?.at === at ? known.uses : poolUses(mirror.held());
+    known = { at, uses };
+    return uses;
   };
 }
 
@@ -162,7 +173,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     }),
     facts,
     members: ofSite(siteMembers),
-    pools: ofSite((site) => poolUses(site.held())),
+    pools: poolsOf(mirror),
     declaredMembers: ofDeclared(mirror),
     policy: ofSite(policyFacts),
     write: async (transaction) => {

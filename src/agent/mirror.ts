@@ -1,7 +1,7 @@
 /** What the store holds, as this host needs it: kept current by a watch, never written here. */
 import { GuardError } from "../model/errors.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
-import { type MacAddress, parseMac } from "../model/mac.ts";
+import type { MacAddress } from "../model/mac.ts";
 import {
   type HostId,
   type InterfaceName,
@@ -15,6 +15,7 @@ import type { SiteView } from "../plan/desired.ts";
 import type { HeldSite } from "../plan/site.ts";
 import { type ClaimRecord, decodeRecord, type StoreRecord } from "../store/collections.ts";
 import type { Change, Entry, Key, Revision, Store } from "../store/store.ts";
+import { type ColdClaims, createColdClaims } from "./cold-claims.ts";
 import { createLearnedGuests, type LearnedGuests } from "./learned-guests.ts";
 
 export interface Mirror {
@@ -37,7 +38,9 @@ export interface Mirror {
   readonly declared: SiteView & { readonly version: number };
   /** What other DHCP servers gave the guest. */
   learnedLeases(guest: ObjectName): readonly DhcpLease[];
-  /** Who holds an address (`network/address`), and how old that is. */
+  /** What guests gave up lately. */
+  readonly cooling: Pick<ColdClaims, "addresses" | "macs" | "version">;
+  /** Who holds an address (`network/address`) or had it last, and how old that is. */
   claimOf(what: string): { readonly claim: ClaimRecord | undefined; readonly revision: Revision };
   /** What a plan is made against: guests as they were declared. */
   held(): HeldSite;
@@ -63,6 +66,7 @@ interface Maps {
   readonly guests: Map<ObjectName, Guest>;
   readonly addresses: Map<string, ClaimRecord>;
   readonly macs: Map<MacAddress, ClaimRecord>;
+  readonly cooling: ColdClaims;
   readonly publics: Map<Ipv4Address, readonly PublicHolder[]>;
   readonly attachments: Map<InterfaceName, Attachment>;
   /** Attachments of other hosts: their guests cannot be deleted either. */
@@ -85,6 +89,7 @@ function emptyMaps(): Maps {
     guests: new Map(),
     addresses: new Map(),
     macs: new Map(),
+    cooling: createColdClaims(),
     publics: new Map(),
     attachments: new Map(),
     elsewhere: new Map(),
@@ -94,6 +99,12 @@ function emptyMaps(): Maps {
     learned: createLearnedGuests(),
     keys: new Set(),
   };
+}
+
+/** One that was given up has no holder. */
+function putClaim<What>(held: Map<What, ClaimRecord>, what: What, claim: ClaimRecord | undefined): void {
+  if (claim === undefined) held.delete(what);
+  else held.set(what, claim);
 }
 
 /** Under this host's name: its own, or another machine's that has the name now. */
@@ -121,16 +132,14 @@ function put(maps: Maps, host: HostId, isOwn: IsOwn, key: Key, record: StoreReco
       maps.learned.setGuest(record.name, record.value);
       return true;
     case "address":
-      maps.addresses.set(record.what, record.value);
+      putClaim(maps.addresses, record.what, maps.cooling.take(record));
       return false;
     case "public":
       maps.publics.set(record.what, record.value.holders);
       return false;
-    case "mac": {
-      const mac = parseMac(record.what);
-      if (mac !== undefined) maps.macs.set(mac, record.value);
+    case "mac":
+      putClaim(maps.macs, record.what, maps.cooling.take(record));
       return false;
-    }
     case "attachment":
       if (record.host === host) putNamed(maps, key, record.value, isOwn(record.value));
       else maps.elsewhere.set(key, record.value);
@@ -164,6 +173,7 @@ function drop(maps: Maps, key: Key): boolean {
     lease: maps.leases,
   };
   byKind[kind]?.delete(rest);
+  maps.cooling.drop(kind, rest);
   const name = kind === "guest" ? parseObjectName(rest) : undefined;
   if (name !== undefined) maps.learned.setGuest(name, undefined);
   if (kind === "attachment" && !maps.elsewhere.delete(key)) {
@@ -303,7 +313,11 @@ export async function startMirror(
       },
     },
     learnedLeases: maps.learned.leases,
-    claimOf: (what) => ({ claim: maps.addresses.get(what), revision: maps.revisions.get(`address/${what}`) ?? 0 }),
+    cooling: maps.cooling,
+    claimOf: (what) => ({
+      claim: maps.addresses.get(what) ?? maps.cooling.addresses.get(what),
+      revision: maps.revisions.get(`address/${what}`) ?? 0,
+    }),
     held: () => ({
       networks: maps.networks,
       groups: maps.groups,
@@ -311,6 +325,7 @@ export async function startMirror(
       addresses: maps.addresses,
       macs: maps.macs,
       publics: maps.publics,
+      cooling: maps.cooling,
       revisions: maps.revisions,
       attached: new Set([...maps.attachments.values(), ...maps.elsewhere.values()].map(({ guest }) => guest)),
     }),

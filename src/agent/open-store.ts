@@ -66,17 +66,20 @@ export function isRenewal(before: Json | undefined, value: Json): boolean {
   return same && before["state"] === "bound" && typeof value["expiresAt"] === "number";
 }
 
+/** Only goes on, whoever sets the host's time: the store's leases end when they should. */
+const steadyClock: Clock = { now: () => performance.timeOrigin + performance.now() };
+
 /** @throws USAGE, AGENT_RUNNING, STORE_CORRUPT, STORE_UNAVAILABLE */
-export async function openStore(options: AgentOptions, host: HostId, clock: Clock): Promise<OpenedStore> {
+export async function openStore(options: AgentOptions, host: HostId): Promise<OpenedStore> {
   const { stateDirectory, etcd } = options;
   const [health, copyHealth] = [createStoreHealth(), createStoreHealth()];
   if (etcd === undefined) {
-    const store = await openEmbeddedStore({ directory: stateDirectory, clock });
+    const store = await openEmbeddedStore({ directory: stateDirectory, clock: steadyClock });
     return { store, kind: `embedded (${stateDirectory})`, health, copyHealth };
   }
   const access = accessOf(etcd);
   // Locked before anything is asked: two agents of one host would take each other's turns.
-  const copy = await openEmbeddedStore({ directory: join(stateDirectory, "copy"), clock });
+  const copy = await openEmbeddedStore({ directory: join(stateDirectory, "copy"), clock: steadyClock });
   const remote = openEtcdStore({
     ...access,
     root: etcd.root,

@@ -1,7 +1,7 @@
 /** What callers can ask of the agent; every change goes through the one queue. */
 import { checkSite } from "../config/check.ts";
 import { toDocument } from "../config/document.ts";
-import { GuardError, isConflict } from "../model/errors.ts";
+import { GuardError } from "../model/errors.ts";
 import { parseIpv4 } from "../model/ipv4.ts";
 import { parseIpv6 } from "../model/ipv6.ts";
 import { keys } from "../model/keys.ts";
@@ -21,14 +21,17 @@ import { policyMatrix } from "../plan/policy-matrix.ts";
 import { explainFlow } from "../plan/policy-question.ts";
 import { nicPolicyView } from "../plan/policy-view.ts";
 import { poolUses } from "../plan/pools.ts";
-import { planRemove, planSite } from "../plan/site.ts";
+import { planRemove, planSite, type SitePlan } from "../plan/site.ts";
 import { attach, detach, viewOf } from "./attach.ts";
 import { end } from "./bindings.ts";
+import { planned } from "./carry-out.ts";
+import { coolingViews, endCooling } from "./cooling.ts";
 import type { Core } from "./core.ts";
 import { explain } from "./explain.ts";
 import { guestRoutes } from "./guest-routes.ts";
 import { drainHost, forgetHost, listHosts } from "./host-operations.ts";
 import { tellWaiting } from "./moves.ts";
+import { tellPools } from "./pools.ts";
 import { tellExceptions, unboundPorts } from "./ports.ts";
 
 type Filter = { readonly guest?: string; readonly port?: string };
@@ -48,6 +51,8 @@ export function createOperations(core: Core): Operations {
     leases: async ({ network }) =>
       leaseViews(core).filter((lease) => network === undefined || lease.network === network),
     releaseLease: (network, address) => serial(() => releaseLease(core, network, address)),
+    cooling: async () => coolingViews(core),
+    endCooling: (what) => serial(() => endCooling(core, what)),
     routes: async () => guestRoutes(core),
     hosts: (filter) => listHosts(core, filter),
     drainHost: (name, options) => drainHost(core, name, options),
@@ -76,32 +81,20 @@ async function* filterDrops(events: AsyncIterable<DropEvent>, filter: Filter): A
   for await (const event of events) if (matches(event, filter)) yield event;
 }
 
-/** Hosts of a fleet plan at once, and one of them is first: the others plan again with what that one left. */
-const PLANS_MOST = 20;
-
 async function apply(core: Core, resources: readonly Resource[], dryRun: boolean): Promise<readonly ChangeView[]> {
-  for (let attempt = 1; ; attempt += 1) {
+  const make = (isLate: boolean): SitePlan => {
     const held = core.mirror.held();
-    const { revision } = core.mirror;
     checkSite(resources, held);
-    const plan = planSite(held, resources, core.random);
-    if (dryRun || plan.transaction.writes.length === 0) return plan.changes;
-    try {
-      await core.write(plan.transaction);
-      core.loop.wake();
-      return plan.changes;
-    } catch (cause) {
-      if (attempt === PLANS_MOST || !isConflict(cause)) throw cause;
-      await core.news(revision);
-    }
-  }
+    return planSite(held, resources, core.random, isLate);
+  };
+  const changes = await planned(core, make, dryRun);
+  if (!dryRun && changes.some(({ action }) => action !== "unchanged")) core.loop.wake();
+  return changes;
 }
 
 async function remove(core: Core, kind: Kind, name: string): Promise<ChangeView> {
-  const plan = planRemove(core.mirror.held(), kind, name);
-  await core.write(plan.transaction);
+  const [change] = await planned(core, () => planRemove(core.mirror.held(), kind, name));
   core.loop.wake();
-  const [change] = plan.changes;
   if (change === undefined) throw notFound(kind, name);
   return change;
 }
@@ -155,7 +148,7 @@ function networkStatus(core: Core, name: ObjectName): object {
     guest.nics.filter((nic) => nic.network === name).flatMap((nic) => nic.addresses4),
   );
   const pool = poolUses(core.mirror.held(), true).find(({ network }) => network === name);
-  const range4 = pool === undefined ? null : { size: pool.size, free: pool.free };
+  const range4 = pool === undefined ? null : { size: pool.size, free: pool.free, cooling: pool.cooling };
   return { guests: guests.length, addresses4: addresses.length, range4 };
 }
 
@@ -187,6 +180,8 @@ function status(core: Core): StatusView {
   // Attaching makes no pass.
   tellExceptions(ports, conditions);
   tellWaiting(core);
+  // Nor does what has cooled down.
+  tellPools(core.pools(), conditions);
   const standing = conditions.list();
   return {
     host: parts.host,

@@ -191,7 +191,7 @@ export function createPresence(seams: Seams, parts: PresenceParts, book: HostBoo
       if (verdict === undefined) return tell(true);
       if (verdict.kind === "twin") throw twinError(host, verdict);
       if (ticks() > patience || isStopped) throw twinError(host, { ...verdict, kind: "twin", isHeard: true });
-      await sleep(waitMs, undefined, { ref: false });
+      await sleep(waitMs);
     }
   }
 

@@ -140,7 +140,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   const datagrams = openDatagrams();
   const conntrack = openConntrack();
   const probes = openProbes();
-  const { store, kind: storeKind, health: storeHealth, copyHealth } = await openStore(options, host, systemClock);
+  const { store, kind: storeKind, health: storeHealth, copyHealth } = await openStore(options, host);
   const epoch = currentEpoch();
   const agent = await startAgent({
     nft,

@@ -4,6 +4,7 @@ import { request as requestHttps } from "node:https";
 import { type ErrorCode, type ErrorFields, errorCatalogue, GuardError } from "../model/errors.ts";
 import type {
   ChangeView,
+  CoolingView,
   DropCount,
   DropEvent,
   ExplainAnswer,
@@ -177,6 +178,8 @@ export function connect(place: AgentPlace): Client {
     drops: (query) => ask<readonly DropCount[]>("drops", { query }),
     followDrops: follow,
     leases: (query) => ask<readonly LeaseView[]>("leases", { query }),
+    cooling: () => ask<readonly CoolingView[]>("cooling"),
+    endCooling: (what) => ask<readonly CoolingView[]>("endCooling", { params: { what } }),
     routes: () => ask<readonly RouteView[]>("routes"),
     explain: (body) => ask<ExplainAnswer>("explain", { body }),
     explainFlow: (body) => ask<FlowAnswer>("explainFlow", { body }),

@@ -132,6 +132,12 @@ const lease = z.object({
   hostname: z.string().optional(),
   learned: z.object({ by: z.enum(["relay", "snoop"]), server: z.string() }).optional(),
 });
+const cooling = z.object({
+  what: z.string().describe("network/address, or a MAC"),
+  guest: z.string().describe("who had it last"),
+  nic: z.number(),
+  until: z.string().describe("about when it is free"),
+});
 const routeView = z.object({
   prefix: z.string().describe("with its length"),
   network: z.string(),
@@ -273,6 +279,13 @@ export const contract = {
     params: z.object({ network: z.string(), address: z.string() }),
     reply: lease,
     example: { params: { network: "lan0", address: "203.0.113.10" } },
+  },
+  cooling: { ...nothing, reply: z.array(cooling), example: {} },
+  endCooling: {
+    ...nothing,
+    params: z.object({ what: z.string() }),
+    reply: z.array(cooling),
+    example: { params: { what: "lan0/203.0.113.11" } },
   },
   hosts: {
     ...nothing,

@@ -22,7 +22,16 @@ export const routes = {
     path: "/v1/apply",
     permission: "operate",
     summary: "Make the site what these files say, all of it or nothing; with dryRun only tell what would change",
-    errors: ["SITE_INVALID", "IN_USE", "CONFLICT", "ADDRESS_TAKEN", "MAC_TAKEN", "POOL_EXHAUSTED", "STORE_UNAVAILABLE"],
+    errors: [
+      "SITE_INVALID",
+      "IN_USE",
+      "CONFLICT",
+      "ADDRESS_TAKEN",
+      "MAC_TAKEN",
+      "COOLING_DOWN",
+      "POOL_EXHAUSTED",
+      "STORE_UNAVAILABLE",
+    ],
   },
   listObjects: {
     method: "GET",
@@ -110,6 +119,20 @@ export const routes = {
     permission: "operate",
     summary: "End a lease; the address stays the guest's",
     errors: ["NOT_FOUND", "STORE_UNAVAILABLE"],
+  },
+  cooling: {
+    method: "GET",
+    path: "/v1/cooling",
+    permission: "read",
+    summary: "Addresses and MACs that guests gave up and nobody else is given yet",
+    errors: [],
+  },
+  endCooling: {
+    method: "DELETE",
+    path: "/v1/cooling/:what",
+    permission: "operate",
+    summary: "Free what cools down now, with the MACs that spell it",
+    errors: ["NOT_FOUND", "CONFLICT", "STORE_UNAVAILABLE"],
   },
   hosts: {
     method: "GET",

@@ -4,6 +4,7 @@ import { agentCommand } from "./commands/agent.ts";
 import { exportCmdlineCommand } from "./commands/cmdline.ts";
 import { cniCommand } from "./commands/cni.ts";
 import { completionCommand } from "./commands/completion.ts";
+import { coolingCommands } from "./commands/cooling.ts";
 import { docsCommand } from "./commands/docs.ts";
 import { dropsCommand } from "./commands/drops.ts";
 import { explainCommand } from "./commands/explain.ts";
@@ -36,6 +37,7 @@ export const commands: readonly Command[] = [
   policyMatrixCommand,
   leaseListCommand,
   leaseReleaseCommand,
+  ...coolingCommands,
   ...hostCommands,
   exportDhcpdCommand,
   exportKeaCommand,

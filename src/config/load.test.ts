@@ -284,7 +284,7 @@ describe("one fault is one line", () => {
     [
       "a field like no other",
       network(`${lan}\ncolour: red`),
-      "site.yaml:7:3: network lan0: spec.colour: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, groups, connections, wiring, addressing)",
+      "site.yaml:7:3: network lan0: spec.colour: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, groups, connections, coolDown, wiring, addressing)",
     ],
     [
       "a field beside spec",
@@ -299,7 +299,7 @@ describe("one fault is one line", () => {
     [
       "a key of JavaScript",
       network(`${lan}\n__proto__: {a: 1}`),
-      "site.yaml:7:3: network lan0: spec.__proto__: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, groups, connections, wiring, addressing)",
+      "site.yaml:7:3: network lan0: spec.__proto__: there is no such field (there are: prefix4, gateway4, range4, gatewayMac, prefix6, gateway6, hostServices, multicast, suppression, mode, rates, groups, connections, coolDown, wiring, addressing)",
     ],
     [
       "a missing field",

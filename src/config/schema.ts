@@ -1,5 +1,6 @@
 /** The fields of site documents, with their defaults and limits. Nothing else in the program writes a default of theirs. */
 import { z } from "zod";
+import { COOL_DOWN_SECONDS } from "../model/cool-down.ts";
 import { defaultRates, type RateName, type Share } from "../model/rates.ts";
 import { type HostService, link4Lengths, roles, routedGives, uncheckable } from "../model/resources.ts";
 import { addressingOf } from "./addressing-kinds.ts";
@@ -234,6 +235,14 @@ const networkFields = z.strictObject({
   connections: connections
     .default(8192)
     .describe("Connections of one NIC that may be tracked at once; NICs that are open to all need none."),
+  coolDown: z
+    .int()
+    .min(0)
+    .max(2_592_000)
+    .exactOptional()
+    .describe(
+      `Seconds that an address or a MAC that a guest gave up (it was deleted, or has another one) is nobody else's: ${COOL_DOWN_SECONDS} when left out, 0 for none. The same guest has its own back at once.`,
+    ),
   wiring,
   addressing: addressing.prefault({ kind: "managed" }),
 });

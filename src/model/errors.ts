@@ -27,10 +27,15 @@ export const errorCatalogue = {
     http: 409,
     hint: "'vifguard get guests' shows who holds it; choose another or leave it out to have one assigned.",
   },
+  COOLING_DOWN: {
+    exit: 5,
+    http: 409,
+    hint: "Wait, or choose another. 'vifguard cooling end' frees it now: only when no host can still hold it for its former guest.",
+  },
   POOL_EXHAUSTED: {
     exit: 5,
     http: 409,
-    hint: "Add a range to the network's range4, or delete guests that are no longer used.",
+    hint: "Add a range to the network's range4, delete guests that are no longer used, or wait for what cools down.",
   },
   NOT_EXPORTABLE: {
     exit: 2,

@@ -165,6 +165,17 @@ export interface LeaseView {
   readonly learned?: { readonly by: "relay" | "snoop"; readonly server: string };
 }
 
+/** What a guest gave up and nobody else is given yet. */
+export interface CoolingView {
+  /** `network/address`, or a MAC. */
+  readonly what: string;
+  /** Who had it last. */
+  readonly guest: string;
+  readonly nic: number;
+  /** About when it is free, by the clock of the host where it was given up. */
+  readonly until: string;
+}
+
 /** To addresses of a guest of a routed network, as the routers of the LAN should have it. */
 export interface RouteView {
   /** With its length: `203.0.113.10/32`. */
@@ -338,6 +349,9 @@ export interface Operations {
   ): AsyncIterable<DropEvent>;
   leases(filter: { readonly network?: string }): Promise<readonly LeaseView[]>;
   releaseLease(network: string, address: string): Promise<LeaseView>;
+  cooling(): Promise<readonly CoolingView[]>;
+  /** Frees one now, with the MACs of its former guest that spell it. */
+  endCooling(what: string): Promise<readonly CoolingView[]>;
   /** Of every guest of a routed network, attached or not. */
   routes(): Promise<readonly RouteView[]>;
   /** Judged by the rules, with what the kernel holds now; nothing is sent. */

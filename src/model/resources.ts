@@ -133,6 +133,8 @@ export interface NetworkSpec {
   readonly groups: readonly ObjectName[];
   /** Tracked connections that one NIC may have at once. */
   readonly connections: number;
+  /** Seconds that an address or a MAC that was given up stays nobody else's; `coolDownOf` knows what holds without it. */
+  readonly coolDown?: number;
   readonly wiring: Wiring;
   readonly addressing: Addressing;
 }

@@ -1,4 +1,5 @@
-/** Who holds which address and which MAC: what the store says, with what a plan gives back and takes laid over it. */
+/** Who holds which address and which MAC, and what cools down: what the store says, with what a plan gives back and takes laid over it. */
+import type { Cooling } from "../model/cool-down.ts";
 import type { Ipv4Address } from "../model/ipv4.ts";
 import type { Ipv6Address } from "../model/ipv6.ts";
 import type { ObjectName } from "../model/names.ts";
@@ -9,6 +10,17 @@ export interface Claim {
   readonly guest: ObjectName;
   readonly nic: number;
 }
+
+/** The NIC that had it last. */
+export interface CoolingClaim extends Claim {
+  readonly cooling: Cooling;
+}
+
+/** What becomes of an address or a MAC by a plan. */
+export type Fate =
+  | { readonly kind: "held"; readonly claim: Claim }
+  | { readonly kind: "cools"; readonly claim: Claim; readonly seconds: number }
+  | { readonly kind: "free" };
 
 /** The layout of the site in the store. Names, addresses and MACs contain no slash. */
 export const siteKeys = {
@@ -34,29 +46,69 @@ export function sameClaim(a: Claim | undefined, b: Claim | undefined): boolean {
 
 export interface Claims {
   holder(what: string): Claim | undefined;
+  /** Who gave it up in an earlier plan; undefined when somebody has it again. */
+  cooling(what: string): CoolingClaim | undefined;
+  /** Given up by this plan, to cool down unless somebody names it. */
+  isLeft(what: string): boolean;
+  /** What a guest gave up in earlier plans and nobody has again. */
+  formerly(guest: ObjectName): readonly (readonly [string, CoolingClaim])[];
+  /** All that cools down or will. */
+  cold(): Iterable<string>;
   claim(what: string, claim: Claim): void;
-  /** Without effect when somebody else holds it. */
-  release(what: string, claim: Claim): void;
+  /** Without effect when somebody else holds it. @param coolDown in seconds */
+  release(what: string, claim: Claim, coolDown: number): void;
   all(): Iterable<readonly [string, Claim]>;
-  /** What is held by another than before; undefined: by nobody any more. */
-  changed(): readonly (readonly [string, Claim | undefined])[];
+  /** What is otherwise than before. */
+  changed(): readonly (readonly [string, Fate])[];
 }
 
-export function createClaims(held: ReadonlyMap<string, Claim>): Claims {
-  const laid = new Map<string, Claim | undefined>();
-  const holder = (what: string): Claim | undefined => (laid.has(what) ? laid.get(what) : held.get(what));
+function byGuest(cooling: ReadonlyMap<string, CoolingClaim>): ReadonlyMap<string, (readonly [string, CoolingClaim])[]> {
+  const found = new Map<string, (readonly [string, CoolingClaim])[]>();
+  for (const entry of cooling) {
+    const list = found.get(entry[1].guest);
+    if (list === undefined) found.set(entry[1].guest, [entry]);
+    else list.push(entry);
+  }
+  return found;
+}
+
+export function createClaims(
+  held: ReadonlyMap<string, Claim>,
+  cooling: ReadonlyMap<string, CoolingClaim> = new Map(),
+): Claims {
+  const laid = new Map<string, Fate>();
+  let former: ReturnType<typeof byGuest> | undefined;
+  const isSame = (what: string, fate: Fate): boolean =>
+    fate.kind === "held" ? sameClaim(held.get(what), fate.claim) : !held.has(what);
+  const holder = (what: string): Claim | undefined => {
+    const fate = laid.get(what);
+    if (fate === undefined) return held.get(what);
+    return fate.kind === "held" ? fate.claim : undefined;
+  };
+  const isLeft = (what: string): boolean => laid.get(what)?.kind === "cools";
   return {
     holder,
-    claim: (what, claim) => {
-      laid.set(what, claim);
+    cooling: (what) => (laid.has(what) ? undefined : cooling.get(what)),
+    isLeft,
+    formerly: (guest) => {
+      former ??= byGuest(cooling);
+      return (former.get(guest) ?? []).filter(([what]) => !laid.has(what));
     },
-    release: (what, claim) => {
-      if (sameClaim(holder(what), claim)) laid.set(what, undefined);
+    cold: function* () {
+      for (const what of cooling.keys()) if (!laid.has(what)) yield what;
+      for (const what of laid.keys()) if (isLeft(what)) yield what;
+    },
+    claim: (what, claim) => {
+      laid.set(what, { kind: "held", claim });
+    },
+    release: (what, claim, seconds) => {
+      if (!sameClaim(holder(what), claim)) return;
+      laid.set(what, seconds > 0 ? { kind: "cools", claim, seconds } : { kind: "free" });
     },
     all: function* () {
       for (const [what, claim] of held) if (!laid.has(what)) yield [what, claim];
-      for (const [what, claim] of laid) if (claim !== undefined) yield [what, claim];
+      for (const [what, fate] of laid) if (fate.kind === "held") yield [what, fate.claim];
     },
-    changed: () => [...laid].filter(([what, claim]) => !sameClaim(held.get(what), claim)),
+    changed: () => [...laid].filter(([what, fate]) => !isSame(what, fate)),
   };
 }

@@ -4,8 +4,9 @@
  */
 import { macFromIpv4, randomMac, spelledIpv4 } from "../addressing/mac-scheme.ts";
 import { macFromSettings, settingsFromMac } from "../addressing/net-mac.ts";
-import { allocate, isAssignable } from "../addressing/pool.ts";
+import { allocate, anyFree, isAssignable, type Pool } from "../addressing/pool.ts";
 import { isLearned, macSchemeOf } from "../model/addressing.ts";
+import { coolDownOf } from "../model/cool-down.ts";
 import { GuardError } from "../model/errors.ts";
 import { isIpv6 } from "../model/ip-block.ts";
 import { type Ipv4Address, prefix4Bounds } from "../model/ipv4.ts";
@@ -15,6 +16,7 @@ import type { ObjectName } from "../model/names.ts";
 import type { Guest, GuestSpec, NetworkSpec, NicIdentity, NicSpec } from "../model/resources.ts";
 import { linkLength, notRightHand4, subnetOf } from "../model/transport.ts";
 import { addressOn, type Claim, sameClaim } from "./claims.ts";
+import { assertWarm, coldIn, isCold, ownAddress, ownMac } from "./cooling.ts";
 import { publicHolderText } from "./publics.ts";
 import { invalid, networkOf, type WantedSite } from "./wanted.ts";
 
@@ -85,15 +87,16 @@ function release(
   was: NicSpec | undefined,
   draft: Draft | undefined,
 ): void {
+  const coolDown = coolDownOf(site.networks.get(held.network));
   const stays = draft?.spec.network === held.network ? namedAddresses(draft.spec) : [];
   for (const address of was === undefined ? [] : namedAddresses(was)) {
-    if (!stays.includes(address)) site.addresses.release(addressOn(held.network, address), claim);
+    if (!stays.includes(address)) site.addresses.release(addressOn(held.network, address), claim, coolDown);
   }
   for (const address of held.addresses4) {
     if (draft?.spec.network !== held.network || draft.address !== address)
-      site.addresses.release(addressOn(held.network, address), claim);
+      site.addresses.release(addressOn(held.network, address), claim, coolDown);
   }
-  if (draft?.mac !== held.mac) site.macs.release(held.mac, claim);
+  if (draft?.mac !== held.mac) site.macs.release(held.mac, claim, coolDown);
 }
 
 export function releaseGuest(site: WantedSite, guest: Guest, drafts: readonly Draft[] = []): void {
@@ -159,6 +162,7 @@ function claimOnWire(site: WantedSite, draft: Draft, address: Ipv4Address | Ipv6
   for (const name of networksOfWire(site, spec.network)) {
     const holder = site.addresses.holder(addressOn(name, address));
     if (holder !== undefined && !sameClaim(holder, claim)) throw takenAddress(draft, address, name, holder);
+    assertWarm(site.addresses, addressOn(name, address), claim, site.networks.get(name));
   }
   site.addresses.claim(addressOn(spec.network, address), claim);
 }
@@ -168,12 +172,13 @@ function claimMac(site: WantedSite, draft: Draft, mac: MacAddress): void {
   if (holder !== undefined && !sameClaim(holder, draft.claim)) throw takenMac(draft, mac, nicText(holder));
   const owner = site.gatewayMacs.get(mac);
   if (owner !== undefined) throw takenMac(draft, mac, `the gateway of network '${owner}'`);
+  assertWarm(site.macs, mac, draft.claim, draft.network);
   draft.mac = mac;
   site.macs.claim(mac, draft.claim);
 }
 
-const isMacFree = (site: WantedSite, mac: MacAddress): boolean =>
-  site.macs.holder(mac) === undefined && !site.gatewayMacs.has(mac);
+const isMacFree = (site: WantedSite, { claim, network }: Draft, mac: MacAddress): boolean =>
+  site.macs.holder(mac) === undefined && !site.gatewayMacs.has(mac) && !isCold(site.macs, mac, claim.guest, network);
 
 /** The MAC that the address decides; undefined where none does. @throws SITE_INVALID when the scheme cannot spell the network */
 function spelledMac(guest: ObjectName, network: NetworkSpec, address: Ipv4Address): MacAddress | undefined {
@@ -189,21 +194,44 @@ function spelledMac(guest: ObjectName, network: NetworkSpec, address: Ipv4Addres
 const draftMac = ({ mac, claim, network }: Draft, address: Ipv4Address): MacAddress | undefined =>
   mac === undefined ? spelledMac(claim.guest, network, address) : undefined;
 
-/** @param cursors where the search of each network goes on, so that many guests walk the pool once */
-function assignAddress(site: WantedSite, draft: Draft, cursors: Map<ObjectName, number>): void {
+/** Where the search of each network goes on, so that many guests walk the pool once. */
+interface Cursors {
+  at(pool: Pool & { readonly name: ObjectName }, taken: (address: Ipv4Address) => boolean): number | undefined;
+  set(name: ObjectName, next: number): void;
+}
+
+function createCursors(random: Random, scatter: boolean): Cursors {
+  const cursors = new Map<ObjectName, number>();
+  const pick = (count: number): number => new DataView(Uint8Array.from(random(4)).buffer).getUint32(0) % count;
+  return {
+    at: (pool, taken) => cursors.get(pool.name) ?? (scatter ? anyFree(pool, taken, pick) : undefined),
+    set: (name, next) => void cursors.set(name, next),
+  };
+}
+
+function assignAddress(site: WantedSite, draft: Draft, cursors: Cursors): void {
+  const { claim, network } = draft;
   const { network: name } = draft.spec;
   const wire = networksOfWire(site, name);
+  const isTakenOn = (one: ObjectName, address: Ipv4Address): boolean =>
+    site.addresses.holder(addressOn(one, address)) !== undefined ||
+    isCold(site.addresses, addressOn(one, address), claim.guest, site.networks.get(one));
   const gateways = new Set(site.siblings(name).map(({ spec }) => spec.gateway4));
   const taken = (address: Ipv4Address): boolean => {
     if (gateways.has(address) || site.publics.holders(address).length > 0) return true;
-    if (wire.some((network) => site.addresses.holder(addressOn(network, address)) !== undefined)) return true;
+    if (wire.some((one) => isTakenOn(one, address))) return true;
     const mac = draftMac(draft, address);
-    return mac !== undefined && !isMacFree(site, mac);
+    return mac !== undefined && !isMacFree(site, draft, mac);
   };
-  const { address, next } = allocate({ name, ...draft.network }, taken, cursors.get(name));
-  cursors.set(name, next);
-  draft.address = address;
-  site.addresses.claim(addressOn(name, address), draft.claim);
+  draft.address = ownAddress(site, claim, name, network, taken);
+  if (draft.address === undefined) {
+    const cold = (): number => coldIn(site, name, network, wire);
+    const pool = { name, ...network };
+    const { address, next } = allocate(pool, taken, cursors.at(pool, taken), cold);
+    cursors.set(name, next);
+    draft.address = address;
+  }
+  site.addresses.claim(addressOn(name, draft.address), claim);
 }
 
 function identityOf({ claim, spec, network, address, mac }: Draft): NicIdentity {
@@ -232,31 +260,33 @@ function claimKnown(site: WantedSite, drafts: readonly Draft[]): void {
   for (const draft of drafts) spellAddress(site, draft);
 }
 
-function assignRest(site: WantedSite, drafts: readonly Draft[], random: Random): void {
-  const cursors = new Map<ObjectName, number>();
+function assignRest(site: WantedSite, drafts: readonly Draft[], random: Random, scatter: boolean): void {
+  const cursors = createCursors(random, scatter);
   for (const draft of drafts) {
     if (draft.address === undefined && !isLearned(draft.network.addressing)) assignAddress(site, draft, cursors);
     spellAddress(site, draft);
   }
   for (const draft of drafts) {
-    if (draft.mac === undefined)
-      claimMac(
-        site,
-        draft,
-        randomMac(random, (mac) => !isMacFree(site, mac)),
-      );
+    if (draft.mac !== undefined) continue;
+    const drawn = (): MacAddress => randomMac(random, (mac) => !isMacFree(site, draft, mac));
+    claimMac(site, draft, ownMac(site, draft.claim) ?? drawn());
   }
 }
 
 /**
  * Identities of all guests that are new or changed, claimed in the site.
- * @throws ADDRESS_TAKEN, MAC_TAKEN, POOL_EXHAUSTED, SITE_INVALID
+ * @throws ADDRESS_TAKEN, MAC_TAKEN, COOLING_DOWN, POOL_EXHAUSTED, SITE_INVALID
  */
-export function assignIdentities(site: WantedSite, wishes: readonly GuestWish[], random: Random): readonly Guest[] {
+export function assignIdentities(
+  site: WantedSite,
+  wishes: readonly GuestWish[],
+  random: Random,
+  scatter: boolean,
+): readonly Guest[] {
   const guests = wishes.map((wish) => ({ wish, drafts: wish.spec.nics.map((nic, n) => draftOf(site, wish, nic, n)) }));
   for (const { wish, drafts } of guests) if (wish.held !== undefined) releaseGuest(site, wish.held, drafts);
   const drafts = guests.flatMap((guest) => guest.drafts);
   claimKnown(site, drafts);
-  assignRest(site, drafts, random);
+  assignRest(site, drafts, random, scatter);
   return guests.map(({ wish: { name, spec }, drafts }) => ({ name, spec, nics: drafts.map(identityOf) }));
 }

@@ -2,6 +2,7 @@
  * Who has which public address of nat networks: a whole one NIC alone, single ports several, and a network's own (`masquerade`). One record for each address holds all of
  * them, so that two writers who give away the same address, or the same port of it, meet at its key.
  */
+import { coolDownOf } from "../model/cool-down.ts";
 import { GuardError } from "../model/errors.ts";
 import { type Ipv4Address, prefix4Contains } from "../model/ipv4.ts";
 import type { ObjectName } from "../model/names.ts";
@@ -96,7 +97,7 @@ const taken = (address: Ipv4Address, by: string, wantedFor: string): GuardError 
 interface Outside {
   readonly publics: Publics;
   readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
-  readonly addresses: Pick<Claims, "holder">;
+  readonly addresses: Pick<Claims, "holder" | "cooling">;
 }
 
 /** Whether an address of that network could be a public one, too. */
@@ -106,11 +107,20 @@ export function mayMeetPublics({ networks }: Pick<Outside, "networks">, network:
   );
 }
 
-/** Who has it as an ordinary address, on whatever network. */
-function ordinaryHolder({ networks, addresses }: Outside, address: Ipv4Address): string | undefined {
-  for (const name of networks.keys()) {
-    const claim = addresses.holder(addressOn(name, address));
+/** Who has it as an ordinary address, on whatever network, or gave it up lately. */
+function ordinaryHolder(
+  { networks, addresses }: Outside,
+  address: Ipv4Address,
+  holder: PublicHolder,
+): string | undefined {
+  for (const [name, spec] of networks) {
+    const what = addressOn(name, address);
+    const claim = addresses.holder(what);
     if (claim !== undefined) return `NIC ${claim.nic} of guest '${claim.guest}' on network '${name}'`;
+    const cold = coolDownOf(spec) === 0 ? undefined : addresses.cooling(what);
+    const isOwn = holder.kind !== "masquerade" && holder.guest === cold?.guest;
+    if (cold !== undefined && !isOwn)
+      return `nobody since guest '${cold.guest}' gave it up, and cools down until ${cold.cooling.until} ('vifguard cooling end ${what}')`;
   }
   return undefined;
 }
@@ -121,8 +131,9 @@ function assertOne(site: Outside, address: Ipv4Address, holders: readonly Public
     if (other !== undefined) throw taken(address, holderText(other), holderText(holder));
   }
   const [first] = holders;
-  const by = first === undefined ? undefined : (gatewayWith(site.networks, address) ?? ordinaryHolder(site, address));
-  if (first !== undefined && by !== undefined) throw taken(address, by, holderText(first));
+  if (first === undefined) return;
+  const by = gatewayWith(site.networks, address) ?? ordinaryHolder(site, address, first);
+  if (by !== undefined) throw taken(address, by, holderText(first));
 }
 
 /** @throws ADDRESS_TAKEN naming both; IN_USE when a network gives up translating for guests that want it */

@@ -1,6 +1,6 @@
 /** One store transaction as a plan writes it, and what more than one kind of object writes into it. */
 import type { Json, Key, Revision, Transaction, Write } from "../store/store.ts";
-import { addressOn, siteKeys } from "./claims.ts";
+import { addressOn, type Claim, siteKeys } from "./claims.ts";
 import { toJson } from "./json.ts";
 import type { WantedSite } from "./wanted.ts";
 
@@ -9,12 +9,23 @@ export interface Draft {
   read(key: Key): void;
   put(key: Key, value: Json): void;
   delete(key: Key): void;
+  /** Keeps a claim that was given up, for so long. */
+  cool(key: Key, claim: Claim, seconds: number): void;
   transaction(): Transaction;
+  cooling(): readonly CoolingWrite[];
+}
+
+/** A claim that is to stand for so many seconds more and then vanish, whatever any host's clock says: under a store lease. Its key is expected in the transaction. */
+export interface CoolingWrite {
+  readonly key: Key;
+  readonly claim: Claim;
+  readonly seconds: number;
 }
 
 export function createDraft(revisions: ReadonlyMap<Key, Revision>): Draft {
   const expect = new Map<Key, Revision>();
   const writes = new Map<Key, Write>();
+  const cooling: CoolingWrite[] = [];
   const read = (key: Key): void => {
     expect.set(key, revisions.get(key) ?? 0);
   };
@@ -26,6 +37,11 @@ export function createDraft(revisions: ReadonlyMap<Key, Revision>): Draft {
     read,
     put: (key, value) => write({ op: "put", key, value }),
     delete: (key) => write({ op: "delete", key }),
+    cool: (key, { guest, nic }, seconds) => {
+      read(key);
+      cooling.push({ key, claim: { guest, nic }, seconds });
+    },
+    cooling: () => cooling,
     transaction: () => ({
       expect: [...expect].map(([key, revision]) => ({ key, revision })),
       writes: [...writes.values()],

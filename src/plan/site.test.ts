@@ -3,13 +3,13 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { loadSite } from "../config/load.ts";
 import { GuardError } from "../model/errors.ts";
-import { type MacAddress, parseMac } from "../model/mac.ts";
+import type { MacAddress } from "../model/mac.ts";
 import { type ObjectName, parseObjectName } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { Guest, Kind, NetworkSpec } from "../model/resources.ts";
-import { decodeRecord } from "../store/collections.ts";
+import { type ClaimRecord, decodeRecord } from "../store/collections.ts";
 import type { Json, Key, Revision, Transaction } from "../store/store.ts";
-import type { Claim } from "./claims.ts";
+import type { CoolingClaim } from "./claims.ts";
 import { type HeldSite, planRemove, planSite, type SitePlan } from "./site.ts";
 
 /** A store and its reading, as small as it can be; it refuses what the real one would refuse. */
@@ -37,20 +37,42 @@ function read(
   const networks = new Map<ObjectName, NetworkSpec>();
   const groups = new Map<ObjectName, GroupSpec>();
   const guests = new Map<ObjectName, Guest>();
-  const addresses = new Map<string, Claim>();
-  const macs = new Map<MacAddress, Claim>();
+  const addresses = new Map<string, ClaimRecord>();
+  const macs = new Map<MacAddress, ClaimRecord>();
   for (const [key, { value }] of entries) {
     const record = decodeRecord(key, JSON.parse(JSON.stringify(value)));
     if (record.kind === "network") networks.set(record.name, record.value);
     if (record.kind === "group") groups.set(record.name, record.value);
     if (record.kind === "guest") guests.set(record.name, record.value);
     if (record.kind === "address") addresses.set(record.what, record.value);
-    const mac = record.kind === "mac" ? parseMac(record.what) : undefined;
-    if (record.kind === "mac" && mac !== undefined) macs.set(mac, record.value);
+    if (record.kind === "mac") macs.set(record.what, record.value);
   }
   const revisions = new Map([...entries].map(([key, entry]) => [key, entry.revision]));
-  return { networks, groups, guests, addresses, macs, revisions, attached };
+  const cooling = { addresses: takeCold(addresses), macs: takeCold(macs) };
+  return { networks, groups, guests, addresses, macs, cooling, revisions, attached };
 }
+
+/** Out of those that are held. */
+function takeCold<What>(claims: Map<What, ClaimRecord>): ReadonlyMap<What, CoolingClaim> {
+  const cold = new Map<What, CoolingClaim>();
+  for (const [what, { cooling, ...claim }] of [...claims]) {
+    if (cooling === undefined) continue;
+    claims.delete(what);
+    cold.set(what, { ...claim, cooling });
+  }
+  return cold;
+}
+
+/** As the agent writes it; nothing here ends a cool-down. */
+const whole = ({ transaction, cooling }: SitePlan): Transaction => ({
+  ...transaction,
+  writes: [
+    ...transaction.writes,
+    ...cooling.map(
+      ({ key, claim: { guest, nic } }) => ({ op: "put", key, value: { guest, nic, cooling: { until: "" } } }) as const,
+    ),
+  ],
+});
 
 /** Counts up, so that every draw is another one and every run the same. */
 function counting(): (count: number) => Uint8Array {
@@ -73,15 +95,15 @@ function plan(site: Site, ...documents: readonly string[]): SitePlan {
 }
 
 function apply(site: Site, ...documents: readonly string[]): readonly string[] {
-  const { changes, transaction } = plan(site, ...documents);
-  site.commit(transaction);
-  return changes.flatMap(({ sentences }) => sentences);
+  const made = plan(site, ...documents);
+  site.commit(whole(made));
+  return made.changes.flatMap(({ sentences }) => sentences);
 }
 
 function remove(site: Site, kind: Kind, name: string): readonly string[] {
-  const { changes, transaction } = planRemove(site.held(), kind, name);
-  site.commit(transaction);
-  return changes.flatMap(({ sentences }) => sentences);
+  const made = planRemove(site.held(), kind, name);
+  site.commit(whole(made));
+  return made.changes.flatMap(({ sentences }) => sentences);
 }
 
 function refusal(action: () => unknown): { readonly code: string; readonly message: string } {
@@ -94,6 +116,7 @@ function refusal(action: () => unknown): { readonly code: string; readonly messa
   throw new Error("it was planned");
 }
 
+/** Without a cool-down, which has tests of its own: what is given up here is free. */
 const lan = (
   name = "lan0",
   prefix = "10.0.0.0/24",
@@ -101,7 +124,7 @@ const lan = (
   scheme = "ip",
   bridge = "br0",
 ): string =>
-  `{ kind: network, name: ${name}, spec: { prefix4: ${prefix}, gateway4: ${prefix.replace(/0\/.*/, "1")}, ${more},
+  `{ kind: network, name: ${name}, spec: { prefix4: ${prefix}, gateway4: ${prefix.replace(/0\/.*/, "1")}, ${more}, coolDown: 0,
     wiring: { kind: bridged, bridge: ${bridge} }, addressing: { kind: managed, macScheme: ${scheme} } } }`;
 const guest = (name: string, ...nics: readonly string[]): string =>
   `{ kind: guest, name: ${name}, spec: { nics: [${nics.join(", ")}] } }`;

@@ -13,7 +13,7 @@ import { sameJson, toJson } from "./json.ts";
 import { assertAlone } from "./overlaps.ts";
 import { assertPublics, mayMeetPublics } from "./publics.ts";
 import { createdSentences, deletedSentences, groupSentences, guestSentences, networkSentences } from "./sentences.ts";
-import { createDraft, type Draft, writePublics } from "./site-draft.ts";
+import { type CoolingWrite, createDraft, type Draft, writePublics } from "./site-draft.ts";
 import { assertReferences, type HeldNetworks, peerGroups, type WantedSite, wantedSite } from "./wanted.ts";
 
 /** What the store holds of the site. */
@@ -30,12 +30,15 @@ export interface SitePlan {
   readonly changes: readonly ChangeView[];
   /** Without writes when nothing would change. */
   readonly transaction: Transaction;
+  /** To be written with it. */
+  readonly cooling: readonly CoolingWrite[];
 }
 
 function writeClaims(draft: Draft, claims: Claims, keyOf: (what: string) => Key): void {
-  for (const [what, claim] of claims.changed()) {
-    if (claim === undefined) draft.delete(keyOf(what));
-    else draft.put(keyOf(what), { guest: claim.guest, nic: claim.nic });
+  for (const [what, fate] of claims.changed()) {
+    if (fate.kind === "free") draft.delete(keyOf(what));
+    else if (fate.kind === "cools") draft.cool(keyOf(what), fate.claim, fate.seconds);
+    else draft.put(keyOf(what), { guest: fate.claim.guest, nic: fate.claim.nic });
   }
 }
 
@@ -144,25 +147,28 @@ interface Settled {
   readonly allGuests: ReadonlyMap<ObjectName, Guest>;
 }
 
-function settle(held: HeldSite, wanted: readonly Resource[], random: Random): Settled {
+function settle(held: HeldSite, wanted: readonly Resource[], random: Random, scatter = false): Settled {
   const site = wantedSite(held, wanted);
   assertReferences(site, wanted);
   const changed = wanted.filter((resource) => !isUnchanged(held, resource));
-  const assigned = assignIdentities(site, guestWishes(held, changed), random);
+  const assigned = assignIdentities(site, guestWishes(held, changed), random, scatter);
   const guests = new Map(assigned.map((guest) => [guest.name, guest]));
-  const allGuests = new Map([...held.guests, ...guests]);
+  const allGuests = new Map(held.guests);
+  for (const [name, guest] of guests) allGuests.set(name, guest);
+  const everyone = [...allGuests.values()];
   assertNetworks(site, changed, allGuests);
-  assertAlone(site.networks, [...allGuests.values()]);
-  assertPublics(site, changed, [...allGuests.values()]);
+  assertAlone(site.networks, everyone);
+  assertPublics(site, changed, everyone);
   return { site, changed, guests, allGuests };
 }
 
 /**
- * @param random as many random bytes as asked for; only MACs of scheme `random` are drawn from it
- * @throws ADDRESS_TAKEN, MAC_TAKEN, POOL_EXHAUSTED, IN_USE, and SITE_INVALID for references that lead nowhere
+ * @param random as many random bytes as asked for; only MACs of scheme `random` are drawn from it, and where to begin when addresses are scattered
+ * @param scatter takes any free addresses instead of the lowest: for a plan that another host was faster than, so that many hosts part ways
+ * @throws ADDRESS_TAKEN, MAC_TAKEN, COOLING_DOWN, POOL_EXHAUSTED, IN_USE, and SITE_INVALID for references that lead nowhere
  */
-export function planSite(held: HeldSite, wanted: readonly Resource[], random: Random): SitePlan {
-  const { site, changed, guests } = settle(held, wanted, random);
+export function planSite(held: HeldSite, wanted: readonly Resource[], random: Random, scatter = false): SitePlan {
+  const { site, changed, guests } = settle(held, wanted, random, scatter);
   const draft = createDraft(held.revisions);
   for (const resource of changed) writeObject(draft, site, resource, guests);
   writeClaims(draft, site.addresses, siteKeys.address);
@@ -175,7 +181,7 @@ export function planSite(held: HeldSite, wanted: readonly Resource[], random: Ra
     const action = exists(held, kind, name) ? "update" : "create";
     return { action, kind, name, sentences: sentencesOf(held, guests, resource) };
   });
-  return { changes, transaction: draft.transaction() };
+  return { changes, transaction: draft.transaction(), cooling: draft.cooling() };
 }
 
 const nothing: HeldSite = {
@@ -219,7 +225,8 @@ function usersOf(held: HeldSite, kind: "network" | "group", name: ObjectName): r
 function deletion(kind: Kind, name: ObjectName, draft: Draft, guest?: Guest): SitePlan {
   draft.delete(siteKeys[kind](name));
   const sentences = deletedSentences(kind, name, guest?.nics ?? []);
-  return { changes: [{ action: "delete", kind, name, sentences }], transaction: draft.transaction() };
+  const [transaction, cooling] = [draft.transaction(), draft.cooling()];
+  return { changes: [{ action: "delete", kind, name, sentences }], transaction, cooling };
 }
 
 const NICS_MOST = 256;

@@ -6,7 +6,7 @@ import type { ObjectName } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { GuestSpec, NetworkSpec, PublicHolder, Resource } from "../model/resources.ts";
 import { wireOf } from "../model/wiring.ts";
-import { type Claim, type Claims, createClaims } from "./claims.ts";
+import { type Claim, type Claims, type CoolingClaim, createClaims } from "./claims.ts";
 import { createPublics, type Publics } from "./publics.ts";
 
 /** What is held of networks and groups, and who holds which address and MAC. */
@@ -17,6 +17,14 @@ export interface HeldNetworks {
   readonly addresses: ReadonlyMap<string, Claim>;
   readonly macs: ReadonlyMap<MacAddress, Claim>;
   readonly publics?: ReadonlyMap<Ipv4Address, readonly PublicHolder[]>;
+  readonly cooling?: Cold;
+}
+
+/** What guests gave up lately. */
+export interface Cold {
+  /** By `network/address`. */
+  readonly addresses: ReadonlyMap<string, CoolingClaim>;
+  readonly macs: ReadonlyMap<MacAddress, CoolingClaim>;
 }
 
 export interface NamedNetwork {
@@ -85,8 +93,8 @@ export function wantedSite(held: HeldNetworks, wanted: readonly Resource[]): Wan
   return {
     networks,
     groups,
-    addresses: createClaims(held.addresses),
-    macs: createClaims(held.macs),
+    addresses: createClaims(held.addresses, held.cooling?.addresses),
+    macs: createClaims(held.macs, held.cooling?.macs),
     publics: wantedPublics(held, wanted),
     gatewayMacs: gatewayMacs(networks),
     siblings: (network) => {

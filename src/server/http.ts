@@ -84,6 +84,8 @@ function handlersOf(operations: Operations, version: string): Handlers {
     followDrops: ({ query, signal }) => operations.followDrops(given(query), signal),
     leases: ({ query }) => operations.leases(given(query)),
     releaseLease: ({ params }) => operations.releaseLease(params.network, params.address),
+    cooling: () => operations.cooling(),
+    endCooling: ({ params }) => operations.endCooling(params.what),
     routes: () => operations.routes(),
     hosts: ({ query }) => operations.hosts(given(query)),
     drainHost: ({ params, body }) => operations.drainHost(params.name, body),

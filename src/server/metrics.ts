@@ -91,18 +91,21 @@ function dhcpMetrics({ dhcp }: StatusView): readonly Metric[] {
 const fieldOf = (value: unknown, name: string): unknown => Object(value)[name];
 
 /** Of networks with a range. */
-function rangeOf({
-  name,
-  status,
-}: ObjectView): readonly { readonly network: string; readonly size: number; readonly free: number }[] {
+function rangeOf({ name, status }: ObjectView): readonly {
+  readonly network: string;
+  readonly size: number;
+  readonly free: number;
+  readonly cooling: number;
+}[] {
   const range = fieldOf(status, "range4");
   if (range === undefined || range === null) return [];
-  return [{ network: name, size: Number(fieldOf(range, "size")), free: Number(fieldOf(range, "free")) }];
+  const [size, free, cooling] = ["size", "free", "cooling"].map((field) => Number(fieldOf(range, field)));
+  return [{ network: name, size: size ?? 0, free: free ?? 0, cooling: cooling ?? 0 }];
 }
 
 function poolMetrics(networks: readonly ObjectView[]): readonly Metric[] {
   const ranges = networks.flatMap(rangeOf);
-  const samples = (of: "size" | "free"): readonly Sample[] =>
+  const samples = (of: "size" | "free" | "cooling"): readonly Sample[] =>
     ranges.map(({ network, ...range }) => ({ labels: { network }, value: range[of] }));
   return [
     {
@@ -111,7 +114,13 @@ function poolMetrics(networks: readonly ObjectView[]): readonly Metric[] {
       help: "Addresses of a network's range4 that guests can have.",
       samples: samples("size"),
     },
-    { name: "pool_free_addresses", type: "gauge", help: "Those that nobody has.", samples: samples("free") },
+    { name: "pool_free_addresses", type: "gauge", help: "Those that can be given.", samples: samples("free") },
+    {
+      name: "pool_cooling_addresses",
+      type: "gauge",
+      help: "Those that nobody has and that cool down.",
+      samples: samples("cooling"),
+    },
   ];
 }
 

@@ -2,6 +2,8 @@
  * What the entries of the store mean: their keys read back, their values checked against one table of shapes on the way in,
  * so that a damaged record is named and not believed. A field or a kind that joins the model breaks the build here until it is in the table.
  */
+
+import type { Cooling } from "../model/cool-down.ts";
 import { GuardError } from "../model/errors.ts";
 import type { AliveRecord, HostRecord } from "../model/hosts.ts";
 import { parseIp } from "../model/ip-block.ts";
@@ -48,10 +50,12 @@ import { either, fields, list, oneOf, optional, type Shape, shape, text, variant
 import type { Json, Key } from "./store.ts";
 import { natWiring, type PublicRecord, publicRecord, publicServices } from "./translation.ts";
 
-/** A NIC that holds an address or a MAC. */
+/** A NIC that holds an address or a MAC, or had it last. A version that knows no cool-down reads that it still has it. */
 export interface ClaimRecord {
   readonly guest: ObjectName;
   readonly nic: number;
+  /** It was given up. The record stands under a store lease and goes with it. */
+  readonly cooling?: Cooling;
 }
 
 interface NamedKey<K> {
@@ -174,7 +178,11 @@ const nicSpec = fields<NicSpec>({
   services: optional(publicServices),
   tell: optional(nicTell),
 });
-const claim = fields<ClaimRecord>({ guest: objectName, nic: whole(0) });
+const claim = fields<ClaimRecord>({
+  guest: objectName,
+  nic: whole(0),
+  cooling: optional(fields<Cooling>({ until: anyText })),
+});
 
 /** One shape for every kind of record. */
 const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
@@ -197,6 +205,7 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
     rates,
     groups: list(objectName),
     connections: whole(1),
+    coolDown: optional(whole(0)),
     wiring,
     addressing,
   }),

@@ -3,7 +3,7 @@
  *
  * Group commit: transactions that are asked for in one turn, or while others are being written, go to disk together, each with its own
  * revision and verdict. A commit that was acknowledged is on disk (WAL, synchronous=FULL); one that could not be written is as if it had
- * never been asked. Store leases live with the process: what stands under one of an earlier process vanishes after opening.
+ * never been asked. Store leases last anew from opening on: how long no process ran is not known, and what stands under one must not vanish early.
  */
 import { chmodSync, closeSync, existsSync, linkSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { GuardError } from "../model/errors.ts";
 import { admit, defect } from "./admit.ts";
 import { type Asker, createAsker, type EtcdLayout, jsonOf, layoutOf, refused } from "./etcd-asker.ts";
-import { CallFailed, createEtcdClient, type EtcdAccess, type EtcdClient } from "./etcd-client.ts";
+import { CallFailed, createEtcdClient, type EtcdAccess } from "./etcd-client.ts";
 import { createCommitter, NOT_FOUND } from "./etcd-commit.ts";
 import {
   afterPrefix,
@@ -100,11 +100,16 @@ async function assertFormat({ ask }: Asker, { format: key }: EtcdLayout, format:
   throw new GuardError("STORE_CORRUPT", `${says}: run the version that the other hosts run`, { fields: { key } });
 }
 
-async function grant(client: EtcdClient, ttlSeconds: number): Promise<LeaseId> {
+async function grant({ ask }: Asker, ttlSeconds: number): Promise<LeaseId> {
   if (!(ttlSeconds > 0)) throw defect(`a store lease of ${ttlSeconds} seconds`);
-  // 48 bits are exact as a number. Not asked twice: a lost answer costs a lease that ends by itself.
+  // 48 bits are exact as a number.
   const lease = randomBytes(6).readUIntBE(0, 6) + 1;
-  await client.call("Lease/LeaseGrant", leaseGrant(lease, Math.ceil(ttlSeconds)));
+  try {
+    await ask("Lease/LeaseGrant", leaseGrant(lease, Math.ceil(ttlSeconds)), () => undefined);
+  } catch (cause) {
+    // Asked again after an answer that was lost.
+    if (!(cause instanceof CallFailed) || !cause.message.includes("lease already exists")) throw cause;
+  }
   return lease;
 }
 
@@ -155,7 +160,7 @@ export function openEtcdStore(options: EtcdOptions): Store {
     },
     grantLease: async (ttlSeconds) => {
       assertOpen();
-      return orRefused(grant(client, ttlSeconds));
+      return orRefused(grant(asker, ttlSeconds));
     },
     keepAlive: async (lease) => {
       assertOpen();

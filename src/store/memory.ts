@@ -124,19 +124,24 @@ interface Lease {
   endsAt: number;
 }
 
+/** The number of a lease ends in how long it lasts, so that the process after this one knows; two years at most. */
+const LENGTHS = 2 ** 26;
+
 function createLeases(clock: Clock, entries: Iterable<Entry>) {
   const leases = new Map<LeaseId, Lease>();
   /** No lease ends before this. */
   let soonest = Number.POSITIVE_INFINITY;
-  // Nobody keeps alive what the process before this one was granted: such entries go at the first look.
+  let granted = 0;
+  // How long nobody ran is not known: what the process before this one was granted lasts anew, as it does in etcd after an election.
   for (const { key, lease: id } of entries) {
     if (id === undefined) continue;
-    const lease = leases.get(id) ?? { ttlSeconds: 0, keys: new Set(), endsAt: Number.NEGATIVE_INFINITY };
+    const ttlSeconds = id % LENGTHS;
+    const lease = leases.get(id) ?? { ttlSeconds, keys: new Set(), endsAt: clock.now() + ttlSeconds * 1000 };
     leases.set(id, lease);
     lease.keys.add(key);
-    soonest = lease.endsAt;
+    soonest = Math.min(soonest, lease.endsAt);
+    granted = Math.max(granted, Math.floor(id / LENGTHS));
   }
-  let newest = Math.max(0, ...leases.keys());
   const alive = (id: LeaseId): Lease | undefined => {
     const lease = leases.get(id);
     return lease !== undefined && lease.endsAt > clock.now() ? lease : undefined;
@@ -147,11 +152,12 @@ function createLeases(clock: Clock, entries: Iterable<Entry>) {
     },
     grant: (ttlSeconds: number): LeaseId => {
       if (!(ttlSeconds > 0)) throw defect(`a store lease of ${ttlSeconds} seconds`);
-      newest += 1;
+      granted += 1;
+      const id = granted * LENGTHS + Math.min(Math.ceil(ttlSeconds), LENGTHS - 1);
       const endsAt = clock.now() + ttlSeconds * 1000;
-      leases.set(newest, { ttlSeconds, keys: new Set(), endsAt });
+      leases.set(id, { ttlSeconds, keys: new Set(), endsAt });
       soonest = Math.min(soonest, endsAt);
-      return newest;
+      return id;
     },
     keepAlive: (id: LeaseId): boolean => {
       const lease = alive(id);

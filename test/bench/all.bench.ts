@@ -9,6 +9,7 @@ import { benchFlood } from "./flood.ts";
 import { benchFrameCost } from "./frame-cost.ts";
 import { benchMove } from "./move.ts";
 import { benchPolicy, benchPolicyChange } from "./policy.ts";
+import { benchPool } from "./pool.ts";
 import type { BenchRow } from "./row.ts";
 import { benchStore } from "./store.ts";
 import { benchWiring } from "./wiring.ts";
@@ -24,6 +25,7 @@ const suites = {
   flood: benchFlood,
   wiring: benchWiring,
   move: benchMove,
+  pool: benchPool,
 };
 
 test("benchmarks", async () => {

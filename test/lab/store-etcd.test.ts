@@ -149,6 +149,21 @@ describe("an answer that is lost", () => {
     cutter.close();
   });
 
+  test("of a lease that was granted is made up for by asking again", async () => {
+    const cutter = await startCutter(etcd.members[0]?.url ?? "");
+    const store = openEtcdStore({ endpoints: [cutter.url], root: "granted", client: "host-1", format: 1 });
+    await store.read("");
+    cutter.cut();
+    const lease = await store.grantLease(60);
+    expect(cutter.cuts(), "control: the answer was lost").toBe(1);
+    await commits(store, { expect: [], writes: [{ op: "put", key: "a", value: 1, lease }] });
+    expect(await store.keepAlive(lease)).toBe(true);
+    await store.revokeLease(lease);
+    expect(await text(store, "a")).toBe(undefined);
+    await store.close();
+    cutter.close();
+  });
+
   test("etcd away: said once, tried until it is back, refused after a while", async () => {
     const told: (string | undefined)[] = [];
     const health = (fault: string | undefined): void => void told.push(fault);

@@ -2,6 +2,7 @@
 import { loadSite } from "../../src/config/load.ts";
 import { GuardError } from "../../src/model/errors.ts";
 import type {
+  CoolingView,
   DropEvent,
   ExplanationView,
   HostView,
@@ -51,6 +52,7 @@ const guest: ObjectView = {
     policy: [{ nic: 0, groups: ["web"], rules: ["in: tcp 80 from anyone (group web)", "out: everything"] }],
   },
 };
+const cooling: CoolingView = { what: "lan0/203.0.113.11", guest: "old1", nic: 0, until: "2026-01-01T00:10:00.000Z" };
 const lease: LeaseView = {
   network: "lan0",
   address: "203.0.113.10",
@@ -232,6 +234,11 @@ export function memoryOperations(): Operations & { readonly calls: string[] } {
     releaseLease: async (network, address) => {
       if (address !== lease.address) throw missing("lease", `${network}/${address}`);
       return { ...lease, state: "released" };
+    },
+    cooling: async () => [cooling],
+    endCooling: async (what) => {
+      if (what !== cooling.what) throw missing("cooling", what);
+      return [cooling];
     },
     routes: async () => [
       {
