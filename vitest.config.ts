@@ -26,8 +26,19 @@ export default defineConfig({
       },
       {
         test: {
+          name: "faults",
+          include: ["test/faults/*.test.ts"],
+          testTimeout: patience(90_000),
+          hookTimeout: patience(60_000),
+          expect: { poll: { timeout: patience(1_000) } },
+          fileParallelism: false,
+          pool: "forks",
+        },
+      },
+      {
+        test: {
           name: "lab",
-          include: ["test/{lab,golden,faults,contract}/**/*.test.ts"],
+          include: ["test/{lab,golden,contract}/**/*.test.ts"],
           setupFiles: ["test/support/seed.ts"],
           testTimeout: patience(60_000),
           hookTimeout: patience(60_000),

@@ -20,6 +20,8 @@ const pages = [
   "SECURITY.md",
   "CHANGELOG.md",
   "docs/operate.md",
+  "docs/fleet.md",
+  "docs/faults.md",
   "docs/addressing.md",
   "docs/exports.md",
   "docs/install.md",

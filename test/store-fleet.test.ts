@@ -35,17 +35,21 @@ function pair() {
   const clock = testClock();
   const [remote, copy] = [memoryStore(clock), memoryStore(clock)];
   const health = createStoreHealth();
-  let isAway = false;
-  const gate = <T>(act: () => Promise<T>): Promise<T> =>
-    isAway ? Promise.reject(new GuardError("STORE_UNAVAILABLE", "away")) : act();
+  let [isAway, isFull] = [false, false];
+  const gate = <T>(act: () => Promise<T>, isRefused = isAway): Promise<T> =>
+    isRefused ? Promise.reject(new GuardError("STORE_UNAVAILABLE", "away")) : act();
   const gated: Store = {
     ...remote,
     read: (prefix) => gate(() => remote.read(prefix)),
-    commit: (transaction) => gate(() => remote.commit(transaction)),
+    commit: (transaction) => gate(() => remote.commit(transaction), isAway || isFull),
     close: async () => undefined,
   };
   return {
     remote,
+    /** Answers, and takes nothing. */
+    refuse: (now: boolean) => {
+      isFull = now;
+    },
     away: (now: boolean) => {
       isAway = now;
       health.tell(now ? "away" : undefined);
@@ -140,6 +144,27 @@ describe("while the remote store is away", () => {
     await expect.poll(async () => (await held(remote))["lease/y"]).toEqual(bound(200));
     expect((await held(remote))["lease/x"]).toEqual(bound(500, { state: "released" }));
     await agent.stop();
+  });
+
+  test("what was kept is handed over by a process that starts when all is well again, and by one whose store refused it for a while", async () => {
+    const { away, refuse, start, remote } = pair();
+    const first = start();
+    await commits(first, write(put("lease/x", bound(100))));
+    await first.read("");
+    away(true);
+    await commits(first, write(put("lease/x", bound(200))));
+    await first.close();
+    away(false);
+    const second = start();
+    await expect.poll(async () => (await held(remote))["lease/x"]).toEqual(bound(200));
+    const agent = await follow(second);
+    refuse(true);
+    expect(await second.commit(write(put("lease/x", bound(300))))).toMatchObject({ ok: true });
+    expect((await held(remote))["lease/x"], "control").toEqual(bound(200));
+    refuse(false);
+    await expect.poll(async () => (await held(remote))["lease/x"], { timeout: 5_000 }).toEqual(bound(300));
+    await agent.stop();
+    await second.close();
   });
 
   test("a copy that cannot be written stops nobody, is told, and is made anew when it can", async () => {

@@ -194,8 +194,11 @@ export async function raiseLab(options: LabOptions, signal?: AbortSignal): Promi
   const topology = planLab(options);
   if (process.getuid?.() !== 0) throw new GuardError("NOT_PRIVILEGED", "a lab needs root to make network namespaces");
   const { name, nic, wiring } = topology;
-  const hosts = topology.hosts.length === 2 ? { hosts: 2 as const } : {};
-  await claim({ format: 1, name, guests: topology.guests.length, nic, wiring, ...hosts, createdAt: Date.now() });
+  const more = {
+    ...(options.hosts === undefined || options.hosts === 1 ? {} : { hosts: options.hosts }),
+    ...(options.members === undefined ? {} : { members: options.members }),
+  };
+  await claim({ format: 1, name, guests: topology.guests.length, nic, wiring, ...more, createdAt: Date.now() });
   const lab = labOn(topology);
   try {
     await build(lab, signal);

@@ -24,7 +24,8 @@ const stateSchema = z.object({
   guests: z.number().int().min(1),
   nic: z.enum(nicKinds),
   wiring: z.enum(labWirings).optional(),
-  hosts: z.literal(2).optional(),
+  hosts: z.union([z.literal(2), z.literal(3)]).optional(),
+  members: z.number().int().min(1).optional(),
   /** Milliseconds since the Unix epoch. */
   createdAt: z.number(),
   agent: agentSchema.optional(),
@@ -38,7 +39,8 @@ export interface LabState {
   readonly guests: number;
   readonly nic: NicKind;
   readonly wiring?: LabWiring;
-  readonly hosts?: 2;
+  readonly hosts?: 2 | 3;
+  readonly members?: number;
   readonly createdAt: number;
   readonly agent?: LabAgent;
 }
@@ -84,12 +86,13 @@ export function parseState(text: string): LabState | undefined {
   const parsed = stateSchema.safeParse(json);
   const name = parsed.success ? parseLabName(parsed.data.name) : undefined;
   if (!parsed.success || name === undefined) return undefined;
-  const { agent, wiring, hosts, ...rest } = parsed.data;
+  const { agent, wiring, hosts, members, ...rest } = parsed.data;
   return {
     ...rest,
     name,
     ...(wiring === undefined ? {} : { wiring }),
     ...(hosts === undefined ? {} : { hosts }),
+    ...(members === undefined ? {} : { members }),
     ...(agent === undefined ? {} : { agent }),
   };
 }

@@ -24,8 +24,8 @@ import { type MacAddress, macFromBytes } from "../model/mac.ts";
 export type LabName = Brand<string, "LabName">;
 export type NicKind = "veth" | "tap";
 export const nicKinds = ["veth", "tap"] as const satisfies readonly NicKind[];
-export type HostBox = "host" | "host2";
-export type Box = "lan" | "gw" | "neighbour" | HostBox | `guest${number}`;
+export type HostBox = "host" | "host2" | "host3";
+export type Box = "lan" | "gw" | "neighbour" | HostBox | `etcd${number}` | `guest${number}`;
 /** How the host's guests reach the LAN; the host has a bridge, or its one address on the uplink itself. */
 export type LabWiring = "bridged" | "routed" | "brouted" | "transport" | "nat";
 export const labWirings = ["bridged", "routed", "brouted", "transport", "nat"] as const satisfies readonly LabWiring[];
@@ -76,7 +76,9 @@ export interface LabOptions {
   readonly nic: NicKind;
   readonly wiring?: LabWiring;
   /** Guests are dealt out to them in turn. */
-  readonly hosts?: 1 | 2;
+  readonly hosts?: 1 | 2 | 3;
+  /** Boxes for the members of a store, without a wire. */
+  readonly members?: number;
   /** What the guests' NICs are born with; by default the MAC that the `ip` scheme gives their address. */
   readonly guestMacs?: readonly MacAddress[];
 }
@@ -105,6 +107,7 @@ export const LAB_POOL6: Ipv6Prefix = known("2001:db8:66:0:fc00::/80", parsePrefi
 export const GATEWAY6: Ipv6Address = known("fe80::1", parseIpv6);
 const HOST6: Ipv6Address = known("2001:db8:66::3", parseIpv6);
 const SECOND_HOST6: Ipv6Address = known("2001:db8:66::4", parseIpv6);
+const THIRD_HOST6: Ipv6Address = known("2001:db8:66::5", parseIpv6);
 export const HOST_BRIDGE = "br0";
 const hasBridge = ({ wiring }: Pick<Topology, "wiring">): boolean => wiring === "bridged" || wiring === "brouted";
 /** Where the host has its addresses. */
@@ -146,7 +149,7 @@ export function namespaceOf(name: LabName, box: Box): string {
 
 /** Which lab a namespace belongs to; undefined for namespaces that are not ours. */
 export function labOfNamespace(netns: string): LabName | undefined {
-  const match = /^vg-([a-z0-9]{1,15})-(?:lan|gw|neighbour|host2?|guest[1-9]\d?)$/.exec(netns);
+  const match = /^vg-([a-z0-9]{1,15})-(?:lan|gw|neighbour|host[23]?|etcd[1-9]|guest[1-9]\d?)$/.exec(netns);
   return match?.[1] === undefined ? undefined : parseLabName(match[1]);
 }
 
@@ -176,7 +179,9 @@ export function planLab(options: LabOptions): Topology {
     address6,
   });
   const host = hostAt("host", 3, HOST6);
-  const hosts = options.hosts === 2 ? [host, hostAt("host2", 4, SECOND_HOST6)] : [host];
+  const others = [hostAt("host2", 4, SECOND_HOST6), hostAt("host3", 5, THIRD_HOST6)];
+  const hosts = [host, ...others.slice(0, (options.hosts ?? 1) - 1)];
+  const members = Array.from({ length: options.members ?? 0 }, (_, n): Box => `etcd${n + 1}`);
   const guests = Array.from({ length: options.guests }, (_, i): GuestBox => {
     const address =
       options.wiring === "transport"
@@ -204,7 +209,7 @@ export function planLab(options: LabOptions): Topology {
     host,
     hosts,
     guests,
-    boxes: ["lan", "gw", "neighbour", ...hosts.map(({ box }) => box), ...guests.map((guest) => guest.box)],
+    boxes: ["lan", "gw", "neighbour", ...hosts.map(({ box }) => box), ...members, ...guests.map(({ box }) => box)],
   };
 }
 

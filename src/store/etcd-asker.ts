@@ -46,14 +46,14 @@ export function createAsker(client: EtcdClient, patience: number, health: (fault
   return {
     tell,
     ask: async (method, message, read) => {
-      for (const until = Date.now() + patience; ; await sleep(RETRY_EVERY)) {
+      for (const until = performance.now() + patience; ; await sleep(RETRY_EVERY)) {
         const turns = client.turns;
         try {
           return await once(method, message, read);
         } catch (cause) {
           if (!(cause instanceof CallFailed) || !mayPass(cause)) throw cause;
           tell(cause.message);
-          if (Date.now() >= until) throw cause;
+          if (performance.now() >= until) throw cause;
           client.turn(turns);
         }
       }
@@ -66,7 +66,8 @@ export function refused(cause: unknown): unknown {
   if (!(cause instanceof CallFailed)) return cause;
   const isLimit = /too many operations|too large|larger than max/.test(cause.message);
   const limit = isLimit ? "; etcd needs the limits that docs/fleet.md names" : "";
-  return new GuardError("STORE_UNAVAILABLE", `etcd: ${cause.message}${limit}`, { cause });
+  const full = /space exceeded/.test(cause.message) ? "; docs/fleet.md says how it is mended" : "";
+  return new GuardError("STORE_UNAVAILABLE", `etcd: ${cause.message}${limit}${full}`, { cause });
 }
 
 const utf8 = new TextDecoder();

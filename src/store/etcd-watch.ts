@@ -111,8 +111,8 @@ export function createWatches(
   return {
     follow,
     close: async (newest) => {
-      const until = Date.now() + CLOSE_WITHIN;
-      while (Date.now() < until && [...open].some(({ at }) => at() < newest)) await sleep(5);
+      const until = performance.now() + CLOSE_WITHIN;
+      while (performance.now() < until && [...open].some(({ at }) => at() < newest)) await sleep(5);
       for (const { stop } of open) stop();
     },
   };

@@ -19,6 +19,8 @@ export interface FleetParts {
   readonly copyFault?: (fault: string | undefined) => void;
 }
 
+/** What is kept here is tried again so often while the other store answers and refuses it (full, or unsaid by a process before this one), in milliseconds. */
+const HAND_OVER_EVERY = 2_000;
 const COPIED = "copied/";
 const PENDING = "pending/";
 const REVISION = "revision";
@@ -142,6 +144,7 @@ export function openFleetStore(parts: FleetParts): Store {
   const { remote, copy: copyStore, health, mayKeep, copyFault = () => undefined } = parts;
   const copy = createCopy(copyStore, parts.format);
   let isTorn = false;
+  let isClosed = false;
   const feeds = new Set<(change: Change) => void>();
   const followings = new Set<Promise<void>>();
   let handing: Promise<void> = Promise.resolve();
@@ -161,6 +164,7 @@ export function openFleetStore(parts: FleetParts): Store {
     await copy.keep(puts, held);
     const change = { revision: held.revision, changes: puts.map(({ key, value }) => ({ key, value })) };
     for (const feed of feeds) feed(change);
+    handOverLater();
     return { ok: true, revision: held.revision };
   }
 
@@ -172,8 +176,19 @@ export function openFleetStore(parts: FleetParts): Store {
     }
   }
   function tryToHandOver(): void {
-    handing = handing.then(handOver).catch(() => undefined);
+    handing = handing.then(handOver).catch(handOverLater);
   }
+  let later: NodeJS.Timeout | undefined;
+  /** While the other store is away its health tells when to. */
+  function handOverLater(): void {
+    if (isClosed) return;
+    later ??= setTimeout(() => {
+      later = undefined;
+      if (health.now() === undefined) tryToHandOver();
+    }, HAND_OVER_EVERY).unref();
+  }
+  // A process before this one may have ended before it could.
+  tryToHandOver();
   const unsubscribe = health.watch((fault) => {
     if (fault === undefined) tryToHandOver();
   });
@@ -248,6 +263,8 @@ export function openFleetStore(parts: FleetParts): Store {
     revokeLease: remote.revokeLease,
     close: async () => {
       unsubscribe();
+      isClosed = true;
+      clearTimeout(later);
       // What the other one tells at its end belongs into the copy.
       await remote.close();
       await Promise.all([...followings, handing]);

@@ -60,6 +60,7 @@ export interface AnnouncingLab {
 const ports: Readonly<Record<HostBox, { readonly port: string; readonly device: string }>> = {
   host: { port: "vif1.0", device: "eth0" },
   host2: { port: "vif9.0", device: "eth1" },
+  host3: { port: "vif10.0", device: "eth2" },
 };
 
 async function batch(lab: Lab, box: string, lines: readonly string[]): Promise<void> {

@@ -239,7 +239,7 @@ export async function raiseFleetLab(name: string, wiring: LabWiring, extras: Sit
     for (const { box } of lab.topology.hosts) await start(box);
     await agentAt("host").operations.apply(loadSite(siteText(lab.topology, extras), "site"), { dryRun: false });
     const mover = guestAt(lab.topology.guests, 0);
-    const portAt = { host: mover.port, host2: "vif9.0" };
+    const portAt = { host: mover.port, host2: "vif9.0", host3: "vif10.0" };
     await giveSecondNic(lab, mover, portAt.host2);
     if (wiring === "transport")
       for (const route of [`${mover.address}/32`, `${globalOf(mover)}/128`])
