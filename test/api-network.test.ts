@@ -66,6 +66,21 @@ describe("over TLS, with tokens", () => {
     expect(code).toBe(allows(role, permission) ? "no error" : "FORBIDDEN");
   });
 
+  test("a reader watches and takes the whole state; nobody without a token does", async () => {
+    async function taken(client: Client): Promise<readonly number[]> {
+      const end = new AbortController();
+      const [lines, events] = [[] as unknown[], [] as unknown[]];
+      for await (const line of client.exportState()) lines.push(line);
+      for await (const event of client.watch(["port"], end.signal)) {
+        events.push(event);
+        if (events.length === 2) end.abort();
+      }
+      return [lines.length, events.length];
+    }
+    expect(await taken(byRole("reader"))).toEqual([3, 2]);
+    expect(await codeOf(() => taken(agentOf("vg_guess")))).toBe("UNAUTHENTICATED");
+  });
+
   test("nobody without a token, with another one or a crooked one, is told anything, nor is what they send read", async () => {
     for (const token of ["vg_guess", "", "vg_reader extra", "x".repeat(300)])
       expect(await codeOf(() => agentOf(token).status()), token).toBe("UNAUTHENTICATED");

@@ -20,6 +20,7 @@ const pages = [
   "SECURITY.md",
   "CHANGELOG.md",
   "docs/operate.md",
+  "docs/backup.md",
   "docs/fleet.md",
   "docs/faults.md",
   "docs/addressing.md",

@@ -2,6 +2,7 @@
  * A domain that is migrated live: libvirt's hook on both hosts, called in the order and with the words of libvirt.org/hooks.html ("QEMU guest migration"), and what
  * libvirt-watch adds. Whatever fails on the way, the host where the guest runs answers for it, and never two do.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { GuardError } from "../src/model/errors.ts";
 import type { Host } from "../src/platform/host.ts";
@@ -23,6 +24,7 @@ function machine(now: () => number): Host {
     lines: () => {
       throw new TypeError("no program is followed");
     },
+    pause: (milliseconds) => sleep(milliseconds),
     exists: () => Promise.resolve(false),
     note: (path) => Promise.resolve(void notes.set(path, now())),
     isNoted: (path, within) => Promise.resolve(now() - (notes.get(path) ?? Number.NEGATIVE_INFINITY) <= within),

@@ -250,12 +250,20 @@ describe.each(wirings)("%s", (wired) => {
   test("a NIC that nobody has any more is had by whom is prepared only when that is asked to", () =>
     withFleet(wired, async ({ first, second, claim, ...fleet }) => {
       await first.attach("vif1.0");
+      first.learn("vif1.0");
       await second.attach("vif2.0", "prepare");
       first.unplug("vif1.0");
       await fleet.settle();
-      expect([await claim(), second.answering()]).toEqual([{ fence: 1 }, 0]);
+      const knows = expect.arrayContaining([expect.stringContaining("resolved4/0a000002")]);
+      expect([await claim(), second.answering()]).toEqual([{ fence: 1, knows }, 0]);
+      expect(second.knows("vif2.0"), "control").toBe(false);
       expect(await outcome(second.attach("vif2.0", "ask"))).toBe("applied");
+      expect(second.knows("vif2.0"), "whom the guest spoke to").toBe(true);
+      await fleet.settle();
       expect([await claim(), fleet.most()]).toEqual([{ fence: 2, holder: { host: "b", port: "vif2.0" } }, 1]);
+      second.unplug("vif2.0");
+      await fleet.settle();
+      expect(await claim(), "nobody waits for it: it is forgotten").toEqual({ fence: 2 });
     }));
 
   test("within one host a port that is prepared takes nothing from the one that is open, and nothing along when it gives up", () =>

@@ -90,6 +90,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     parts.storeHealth?.watch(() => wake()) ?? (() => undefined),
     watchStore(parts.storeHealth, conditions, "STORE_AWAY"),
     watchStore(parts.copyHealth, conditions, "COPY_FAILED"),
+    watchStore(parts.restoreHealth, conditions, "RESTORE_LOST"),
   ];
   const meddling: Meddling = { seen: false, auditDue: false, repairedAt: 0, linksMoved: true };
   const hosts = startHosts(parts, conditions);

@@ -23,7 +23,7 @@ import type { NetworkFacts } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
 import { encodeRecord } from "../store/collections.ts";
 import type { StoreHealth } from "../store/health.ts";
-import type { Revision, Store, Transaction, Write } from "../store/store.ts";
+import type { Revision, Snapshot, Store, Transaction, Write } from "../store/store.ts";
 import type { Announcer } from "./announcer.ts";
 import { endOfAll } from "./bindings.ts";
 import type { Conditions } from "./conditions.ts";
@@ -71,6 +71,12 @@ export interface AgentParts {
   /** Of a store behind a network. */
   readonly storeHealth?: StoreHealth;
   readonly copyHealth?: StoreHealth;
+  /** Whether a store that was restored knows all guests that are attached here. */
+  readonly restoreHealth?: StoreHealth;
+  /** Changes after a revision, without any of it being kept; of the store itself where it is left out. */
+  readonly changes?: Store["watch"];
+  /** All of the store at one revision, wherever it can be had from; the store itself where it is left out. */
+  readonly whole?: () => Promise<{ readonly snapshot: Snapshot; readonly from: "store" | "copy" }>;
   /** How often everything is read back though nothing was heard, in milliseconds. */
   readonly auditEvery: number;
   /** How long a move waits for the port that has the NIC before it says so, in milliseconds. */

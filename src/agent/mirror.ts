@@ -13,7 +13,8 @@ import type { GroupSpec } from "../model/policy.ts";
 import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim, PublicHolder } from "../model/resources.ts";
 import type { SiteView } from "../plan/desired.ts";
 import type { HeldSite } from "../plan/site.ts";
-import { type ClaimRecord, decodeRecord, type StoreRecord } from "../store/collections.ts";
+import type { ClaimRecord, StoreRecord } from "../store/collections.ts";
+import { LEVEL, levelOf, readRecord, type Unread } from "../store/read-record.ts";
 import type { Change, Entry, Key, Revision, Store } from "../store/store.ts";
 import { type ColdClaims, createColdClaims } from "./cold-claims.ts";
 import { createLearnedGuests, type LearnedGuests } from "./learned-guests.ts";
@@ -31,6 +32,8 @@ export interface Mirror {
   readonly elsewhere: ReadonlyMap<Key, Attachment>;
   /** By `network/address`. */
   readonly leases: ReadonlyMap<string, DhcpLease>;
+  /** Of a newer version, by key. */
+  readonly unread: ReadonlyMap<Key, Unread>;
   readonly revision: Revision;
   /** Grows whenever networks, groups, guests or what they learned change. */
   readonly siteVersion: number;
@@ -75,6 +78,7 @@ interface Maps {
   readonly leases: Map<string, DhcpLease>;
   readonly revisions: Map<Key, Revision>;
   readonly learned: LearnedGuests;
+  readonly unread: Map<Key, Unread>;
   /** Of everything: what a new reading does not show is gone. */
   readonly keys: Set<Key>;
 }
@@ -97,6 +101,7 @@ function emptyMaps(): Maps {
     leases: new Map(),
     revisions: new Map(),
     learned: createLearnedGuests(),
+    unread: new Map(),
     keys: new Set(),
   };
 }
@@ -206,6 +211,7 @@ export async function startMirror(
 ): Promise<Mirror> {
   const maps = emptyMaps();
   const snapshot = await store.read("");
+  let level = levelOf(snapshot.entries.get(LEVEL)?.value);
   for (const entry of snapshot.entries.values()) takeEntry(entry);
   let revision = snapshot.revision;
   let siteVersion = 1;
@@ -221,9 +227,22 @@ export async function startMirror(
 
   /** @returns whether the site is another one by it */
   function takeEntry({ key, value, revision: at }: Pick<Entry, "key" | "value" | "revision">): boolean {
-    const isOther = put(maps, host, isOwn, key, decodeRecord(key, value));
+    if (key === LEVEL) level = levelOf(value);
+    const record = readRecord(key, value, level);
     maps.keys.add(key);
+    if (record.kind === "aside") return false;
+    maps.unread.delete(key);
+    if (record.kind === "unread") return passOver(key, record);
+    const isOther = put(maps, host, isOwn, key, record);
     if (isPlanned(key)) maps.revisions.set(key, at);
+    return isOther;
+  }
+
+  /** As if it were not there; without a revision, so that nothing is written in its place. */
+  function passOver(key: Key, record: Unread): boolean {
+    const isOther = drop(maps, key);
+    maps.revisions.delete(key);
+    maps.unread.set(key, record);
     return isOther;
   }
 
@@ -231,6 +250,8 @@ export async function startMirror(
   function dropKey(key: Key): boolean {
     maps.keys.delete(key);
     maps.revisions.delete(key);
+    maps.unread.delete(key);
+    if (key === LEVEL) level = levelOf(undefined);
     return drop(maps, key);
   }
 
@@ -249,6 +270,7 @@ export async function startMirror(
   /** Too much was missed to be told one by one. */
   async function readAgain(): Promise<void> {
     const now = await store.read("");
+    level = levelOf(now.entries.get(LEVEL)?.value);
     for (const key of [...maps.keys]) if (!now.entries.has(key)) dropKey(key);
     for (const entry of now.entries.values()) takeEntry(entry);
     declaredVersion += 1;
@@ -298,6 +320,7 @@ export async function startMirror(
     elsewhere: maps.elsewhere,
     claims: maps.claims,
     leases: maps.leases,
+    unread: maps.unread,
     get revision() {
       return revision;
     },

@@ -2,16 +2,17 @@
 import { join } from "node:path";
 import type { Clock } from "../model/clock.ts";
 import { GuardError } from "../model/errors.ts";
-import type { HostId } from "../model/names.ts";
 import { openEmbeddedStore } from "../store/embedded.ts";
 import { openEtcdStore } from "../store/etcd.ts";
-import { openFleetStore } from "../store/fleet.ts";
+import { createCopy, openFleetStore } from "../store/fleet.ts";
 import { createStoreHealth, type StoreHealth } from "../store/health.ts";
 import { storeFormat } from "../store/migrate.ts";
+import { restoreGate } from "../store/restore-gate.ts";
 import { isFields } from "../store/shape.ts";
-import type { Json, Store } from "../store/store.ts";
+import type { Json, Snapshot, Store } from "../store/store.ts";
 import { fileText } from "./listeners.ts";
 import type { AgentOptions, EtcdSettings } from "./options.ts";
+import { type RestoreParts, settleOwn, settleRestore } from "./restores.ts";
 
 export interface OpenedStore {
   readonly store: Store;
@@ -20,7 +21,17 @@ export interface OpenedStore {
   readonly health: StoreHealth;
   /** Of the copy on this host. */
   readonly copyHealth: StoreHealth;
+  /** Whether the store knows all guests that are attached here. */
+  readonly restoreHealth: StoreHealth;
+  /** All of it at one revision; of a fleet that is away what this host knew last. */
+  whole(): Promise<{ readonly snapshot: Snapshot; readonly from: "store" | "copy" }>;
+  /** Changes after a revision, without any of it being kept. */
+  readonly changes: Store["watch"];
+  /** Resolves when the store was restored: what was read of it is worth nothing any more, and the agent starts anew. */
+  readonly restored: Promise<void>;
 }
+
+export type StoreOwner = Omit<RestoreParts, "lost">;
 
 /** How long a change waits for etcd before it is refused, in milliseconds; the election of a leader takes one or two seconds. */
 const PATIENCE = 5_000;
@@ -69,32 +80,105 @@ export function isRenewal(before: Json | undefined, value: Json): boolean {
 /** Only goes on, whoever sets the host's time: the store's leases end when they should. */
 const steadyClock: Clock = { now: () => performance.timeOrigin + performance.now() };
 
-/** @throws USAGE, AGENT_RUNNING, STORE_CORRUPT, STORE_UNAVAILABLE */
-export async function openStore(options: AgentOptions, host: HostId): Promise<OpenedStore> {
-  const { stateDirectory, etcd } = options;
-  const [health, copyHealth] = [createStoreHealth(), createStoreHealth()];
-  if (etcd === undefined) {
-    const store = await openEmbeddedStore({ directory: stateDirectory, clock: steadyClock });
-    return { store, kind: `embedded (${stateDirectory})`, health, copyHealth };
+/** The first fault of two that are told one by one. */
+function joined(tell: (fault: string | undefined) => void) {
+  const faults: (string | undefined)[] = [undefined, undefined];
+  let told: string | undefined;
+  return (n: 0 | 1) => (fault: string | undefined) => {
+    faults[n] = fault;
+    const now = faults[1] ?? faults[0];
+    if (now !== told) tell(now);
+    told = now;
+  };
+}
+
+const never = new Promise<void>(() => undefined);
+
+async function openOwn(options: AgentOptions, owner: StoreOwner): Promise<OpenedStore> {
+  const { stateDirectory } = options;
+  const [health, copyHealth, restoreHealth] = [createStoreHealth(), createStoreHealth(), createStoreHealth()];
+  const store = await openEmbeddedStore({ directory: stateDirectory, clock: steadyClock });
+  try {
+    await settleOwn({ ...owner, lost: restoreHealth.tell }, store);
+  } catch (cause) {
+    await store.close();
+    throw cause;
   }
-  const access = accessOf(etcd);
-  // Locked before anything is asked: two agents of one host would take each other's turns.
-  const copy = await openEmbeddedStore({ directory: join(stateDirectory, "copy"), clock: steadyClock });
-  const remote = openEtcdStore({
-    ...access,
+  const whole: OpenedStore["whole"] = async () => ({ snapshot: await store.read(""), from: "store" });
+  return {
+    store,
+    kind: `embedded (${stateDirectory})`,
+    health,
+    copyHealth,
+    restoreHealth,
+    whole,
+    changes: store.watch,
+    restored: never,
+  };
+}
+
+/** The fleet's etcd as it is. @throws USAGE */
+export function openEtcd(
+  etcd: EtcdSettings,
+  client: string,
+  more: Pick<Parameters<typeof openEtcdStore>[0], "health" | "wentBack"> = {},
+): Store {
+  return openEtcdStore({
+    ...accessOf(etcd),
     root: etcd.root,
-    client: host,
+    client,
     format: storeFormat,
     patience: PATIENCE,
-    health: health.tell,
+    ...more,
+  });
+}
+
+const isAway = (cause: unknown): boolean => cause instanceof GuardError && cause.code === "STORE_UNAVAILABLE";
+
+/** @throws USAGE, AGENT_RUNNING, STORE_CORRUPT, STORE_UNAVAILABLE */
+export async function openStore(options: AgentOptions, owner: StoreOwner): Promise<OpenedStore> {
+  const { stateDirectory, etcd } = options;
+  if (etcd === undefined) return openOwn(options, owner);
+  const [health, copyHealth, restoreHealth] = [createStoreHealth(), createStoreHealth(), createStoreHealth()];
+  const fault = joined(health.tell);
+  // What was typed is wrong before anything is locked.
+  const remote = openEtcd(etcd, owner.host, { health: fault(0), wentBack: () => gate.end() });
+  // Locked before anything is asked: two agents of one host would take each other's turns.
+  const memory = await openEmbeddedStore({ directory: join(stateDirectory, "copy"), clock: steadyClock });
+  const copy = createCopy(memory, storeFormat);
+  const gate = restoreGate({
+    remote,
+    host: owner.host,
+    isOpen: owner.isOpen,
+    memory,
+    before: copy,
+    settle: (store, before, marked) => settleRestore({ ...owner, lost: restoreHealth.tell }, store, before, marked),
+    health: fault(1),
   });
   const store = openFleetStore({
-    remote,
-    copy,
+    remote: gate.store,
+    copy: memory,
     health,
     mayKeep: isRenewal,
     format: storeFormat,
     copyFault: copyHealth.tell,
   });
-  return { store, kind: `etcd (${etcd.endpoints.join(", ")}, below ${etcd.root}/)`, health, copyHealth };
+  return {
+    store,
+    kind: `etcd (${etcd.endpoints.join(", ")}, below ${etcd.root}/)`,
+    health,
+    copyHealth,
+    restoreHealth,
+    restored: gate.restored,
+    changes: gate.store.watch,
+    whole: async () => {
+      try {
+        return { snapshot: await gate.store.read(""), from: "store" };
+      } catch (cause) {
+        const snapshot = isAway(cause) ? await copy.load("") : undefined;
+        if (snapshot === undefined) throw cause;
+        return { snapshot, from: "copy" };
+      }
+    },
+  };
 }

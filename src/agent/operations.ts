@@ -31,8 +31,11 @@ import { explain } from "./explain.ts";
 import { guestRoutes } from "./guest-routes.ts";
 import { drainHost, forgetHost, listHosts } from "./host-operations.ts";
 import { tellWaiting } from "./moves.ts";
+import { assertReadable, tellNewer } from "./newer.ts";
 import { tellPools } from "./pools.ts";
 import { tellExceptions, unboundPorts } from "./ports.ts";
+import { watchSite } from "./site-watch.ts";
+import { exportState } from "./state-export.ts";
 
 type Filter = { readonly guest?: string; readonly port?: string };
 
@@ -59,6 +62,8 @@ export function createOperations(core: Core): Operations {
     forgetHost: (name, options) => forgetHost(core, name, options),
     explain: async (question) => explain(core, question),
     explainFlow: async (question) => explainFlow(core.members(), question),
+    exportState: () => exportState(core),
+    watch: (kinds, signal) => watchSite(core, kinds, signal),
     policyMatrix: async (filter) => policyMatrix(core.members(), filter),
   };
 }
@@ -84,6 +89,7 @@ async function* filterDrops(events: AsyncIterable<DropEvent>, filter: Filter): A
 async function apply(core: Core, resources: readonly Resource[], dryRun: boolean): Promise<readonly ChangeView[]> {
   const make = (isLate: boolean): SitePlan => {
     const held = core.mirror.held();
+    assertReadable(core);
     checkSite(resources, held);
     return planSite(held, resources, core.random, isLate);
   };
@@ -93,6 +99,7 @@ async function apply(core: Core, resources: readonly Resource[], dryRun: boolean
 }
 
 async function remove(core: Core, kind: Kind, name: string): Promise<ChangeView> {
+  assertReadable(core);
   const [change] = await planned(core, () => planRemove(core.mirror.held(), kind, name));
   core.loop.wake();
   if (change === undefined) throw notFound(kind, name);
@@ -180,6 +187,7 @@ function status(core: Core): StatusView {
   // Attaching makes no pass.
   tellExceptions(ports, conditions);
   tellWaiting(core);
+  tellNewer(core);
   // Nor does what has cooled down.
   tellPools(core.pools(), conditions);
   const standing = conditions.list();

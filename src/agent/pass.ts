@@ -8,6 +8,7 @@ import { type PortWish, waitingWish } from "../plan/host.ts";
 import { type Core, forget, hostView, setPort } from "./core.ts";
 import type { Look, PassResult } from "./enforcer.ts";
 import { holdIn, isHeldBack, isInDoubt, leaveLost, mayStand, sayWhatBecame, teach, tellWaiting } from "./moves.ts";
+import { tellNewer } from "./newer.ts";
 import { tellPools } from "./pools.ts";
 import { shutState, tellExceptions } from "./ports.ts";
 
@@ -56,6 +57,7 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   tellWaiting(core);
   tellExceptions(core.ports, core.conditions);
   tellPools(core.pools(), core.conditions);
+  tellNewer(core);
   const changed = loaded || result.changed > 0;
   if (changed) parts.log.info({ changed: result.changed, loaded }, "brought the kernel into line");
   tellRepair(core, meddling, seen && changed);

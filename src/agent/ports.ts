@@ -5,6 +5,7 @@ import type { ConditionCode } from "../model/health.ts";
 import { type InterfaceName, isGuarded, type PortPrefix } from "../model/names.ts";
 import type { PortView } from "../model/operations.ts";
 import type { Attachment, LearnedAddressing, NicIdentity } from "../model/resources.ts";
+import { someOf } from "../model/some-of.ts";
 import type { PortWish } from "../plan/host.ts";
 import type { Conditions } from "./conditions.ts";
 
@@ -117,14 +118,6 @@ export function unboundPorts(links: readonly Link[], ports: Ports, prefixes: rea
     .filter((link) => isGuarded(link.name, prefixes) && ports.byIndex(link.ifindex) === undefined)
     .map((link) => link.name)
     .sort();
-}
-
-/** Names of a condition at most; the table of ports has them all. */
-const NAMED = 8;
-
-function someOf(names: readonly string[]): string {
-  const rest = names.length - NAMED;
-  return names.slice(0, NAMED).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
 }
 
 /** Says what the operator has switched off, for as long as it is. */

@@ -24,6 +24,7 @@ import {
 } from "../model/capabilities.ts";
 import { GuardError } from "../model/errors.ts";
 import { parseHostId, parsePortPrefix } from "../model/names.ts";
+import type { Attachment } from "../model/resources.ts";
 import { RESPONDER_MARK } from "../ruleset/parts.ts";
 import { familiesOf } from "../ruleset/policy-sets.ts";
 import { buildSkeleton } from "../ruleset/skeleton.ts";
@@ -33,9 +34,12 @@ import { createEnforcer } from "./enforcer.ts";
 import { currentEpoch } from "./epoch.ts";
 import { addressOfHost, identityOf, keepInstance } from "./instance.ts";
 import { startListeners } from "./listeners.ts";
+import { type Life, startLives } from "./lives.ts";
 import { openStore } from "./open-store.ts";
 import type { AgentOptions } from "./options.ts";
+import { isLive } from "./ports.ts";
 import { tellReady } from "./ready.ts";
+import { isOfHost } from "./restores.ts";
 import { orShut } from "./unsupported.ts";
 
 /** Everything is read back this often though nothing was heard: what no event tells (forwarding entries) is found by it. */
@@ -140,41 +144,53 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   const datagrams = openDatagrams();
   const conntrack = openConntrack();
   const probes = openProbes();
-  const { store, kind: storeKind, health: storeHealth, copyHealth } = await openStore(options, host);
   const epoch = currentEpoch();
-  const agent = await startAgent({
-    nft,
-    links,
-    frames,
-    routing,
-    datagrams,
-    conntrack,
-    probes,
-    store,
-    clock: systemClock,
-    log,
-    host,
-    epoch,
-    portPrefixes,
-    version,
-    kernel,
-    storeKind,
-    storeHealth,
-    copyHealth,
-    presence: presenceOf(options, epoch, portPrefixes),
-    auditEvery: AUDIT_EVERY,
-  });
-  const server = await startListeners(options, { operations: agent.operations, version, log, host });
+  const isOpen = (attachment: Attachment): boolean =>
+    isLive({ epoch, links }, attachment) && links.byIndex(attachment.ifindex)?.up === true;
+  const shut = ({ ifindex }: Attachment): void => links.setUp(ifindex, false);
+  const isOwn = (attachment: Attachment): boolean => isOfHost(attachment, identityOf(options.stateDirectory, epoch));
+  async function begin(): Promise<Life> {
+    const opened = await openStore(options, { host, isOwn, isOpen, shut, log });
+    const { store, kind: storeKind, health: storeHealth, copyHealth, restoreHealth, whole, changes } = opened;
+    const agent = await startAgent({
+      nft,
+      links,
+      frames,
+      routing,
+      datagrams,
+      conntrack,
+      probes,
+      store,
+      clock: systemClock,
+      log,
+      host,
+      epoch,
+      portPrefixes,
+      version,
+      kernel,
+      storeKind,
+      storeHealth,
+      copyHealth,
+      restoreHealth,
+      whole,
+      changes,
+      presence: presenceOf(options, epoch, portPrefixes),
+      auditEvery: AUDIT_EVERY,
+    });
+    return { agent, store, restored: opened.restored };
+  }
+  const lives = await startLives(begin, () => log.warn({}, "the store was restored; reading it anew, the rules stay"));
+  const server = await startListeners(options, { operations: lives.operations, version, log, host });
   log.info({ socket: options.socket }, "ready");
   const untold = tellReady();
   if (untold !== undefined) log.warn({ why: untold }, "systemd could not be told");
-  await new Promise<void>((resolve) => {
+  const ended = new Promise<void>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+  }).then(async () => {
+    log.info({}, "stopping; the rules stay");
+    await server.close();
   });
-  log.info({}, "stopping; the rules stay");
-  await server.close();
-  await agent.stop();
-  await store.close();
+  await lives.run(ended);
   probes.close();
   conntrack.close();
   frames.close();

@@ -20,6 +20,8 @@ import type {
   StatusView,
 } from "../model/operations.ts";
 import type { Kind } from "../model/resources.ts";
+import type { StateLine } from "../model/state.ts";
+import type { WatchEvent } from "../model/watch.ts";
 import { fillPath, type Route, type RouteId, routes } from "./routes.ts";
 
 /** The agent's operations as a caller sees them; sites travel as text, because the agent checks them itself. */
@@ -154,11 +156,12 @@ export function connect(place: AgentPlace): Client {
     return JSON.parse(text);
   }
 
-  async function* follow(
-    filter: { readonly guest?: string; readonly port?: string },
+  async function* follow<T>(
+    id: RouteId,
+    query: Readonly<Record<string, string | undefined>>,
     signal: AbortSignal,
-  ): AsyncGenerator<DropEvent> {
-    const reply = await open(place, routes.followDrops, { query: filter, signal });
+  ): AsyncGenerator<T> {
+    const reply = await open(place, routes[id], { query, signal });
     if (reply.statusCode !== 200) throw problemOf(await textOf(reply), reply.statusCode ?? 0);
     try {
       for await (const line of lines(reply)) yield JSON.parse(line);
@@ -176,7 +179,9 @@ export function connect(place: AgentPlace): Client {
     detach: (port) => ask<{ detached: boolean }>("detach", { params: { port } }),
     status: () => ask<StatusView>("status"),
     drops: (query) => ask<readonly DropCount[]>("drops", { query }),
-    followDrops: follow,
+    followDrops: (filter, signal) => follow<DropEvent>("followDrops", filter, signal),
+    exportState: () => follow<StateLine>("exportState", {}, new AbortController().signal),
+    watch: (kinds, signal) => follow<WatchEvent>("watch", kinds.length === 0 ? {} : { kinds: kinds.join() }, signal),
     leases: (query) => ask<readonly LeaseView[]>("leases", { query }),
     cooling: () => ask<readonly CoolingView[]>("cooling"),
     endCooling: (what) => ask<readonly CoolingView[]>("endCooling", { params: { what } }),

@@ -5,6 +5,7 @@ import { hostStates } from "../model/hosts.ts";
 import { moveKinds } from "../model/operations.ts";
 import { reasonTable } from "../model/reasons.ts";
 import { kinds } from "../model/resources.ts";
+import { watchKinds } from "../model/watch.ts";
 import type { RouteId } from "./routes.ts";
 
 const kind = z.enum(kinds);
@@ -197,6 +198,28 @@ const matrixClass = z.object({
 const dropFilter = z.strictObject({ guest: z.string().optional(), port: z.string().optional() });
 const objectPath = z.object({ kind, name: z.string() });
 const none = z.object({});
+const stateLine = z.union([
+  z.object({
+    vifguard: z.literal("state"),
+    format: z.number(),
+    version: z.string(),
+    host: z.string(),
+    revision: z.number(),
+    at: z.string(),
+    from: z.enum(["store", "copy"]).describe("copy: etcd was away, and this is what the host knew last"),
+  }),
+  z.object({ key: z.string(), value: z.unknown() }),
+  z.object({ entries: z.number(), sha256: z.string().describe("of all lines before it") }),
+]);
+const watchEvent = z.object({
+  at: time,
+  revision: z.number(),
+  action: z.enum(["put", "delete", "missed"]).describe("missed: everything may be another by now"),
+  kind: z.enum(watchKinds).optional(),
+  name: z.string().optional(),
+  text: z.string(),
+  value: z.unknown().optional(),
+});
 
 export interface Exchange {
   readonly params: z.ZodType;
@@ -355,6 +378,20 @@ export const contract = {
         .describe("by the names of the classes; who may open nothing is left out"),
     }),
     example: { query: { network: "lan0" } },
+  },
+  exportState: { ...nothing, reply: stateLine, example: {} },
+  watch: {
+    ...nothing,
+    query: z.strictObject({
+      kinds: z
+        .string()
+        .transform((text) => text.split(","))
+        .pipe(z.array(z.enum(watchKinds)))
+        .optional()
+        .describe(`some of ${watchKinds.join(", ")}, with commas between them`),
+    }),
+    reply: watchEvent,
+    example: { query: { kinds: "guest,port" } },
   },
   metrics: { ...nothing, reply: z.string(), example: {} },
   openapi: { ...nothing, reply: z.record(z.string(), z.unknown()), example: {} },

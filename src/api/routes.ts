@@ -183,6 +183,22 @@ export const routes = {
     summary: "Who may open flows to whom, on what",
     errors: ["USAGE", "NOT_FOUND"],
   },
+  exportState: {
+    method: "GET",
+    path: "/v1/state",
+    permission: "read",
+    summary: "Everything that the store holds at one revision: a head, one line an entry, and an end with a checksum",
+    errors: ["STORE_UNAVAILABLE"],
+    stream: true,
+  },
+  watch: {
+    method: "GET",
+    path: "/v1/watch",
+    permission: "read",
+    summary: "Changes of the site, of what is attached where, and of leases, as they come",
+    errors: ["USAGE"],
+    stream: true,
+  },
   metrics: {
     method: "GET",
     path: "/v1/metrics",

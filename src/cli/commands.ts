@@ -19,8 +19,10 @@ import { activateCommand, attachCommand, detachCommand, statusCommand } from "./
 import { exportRoutesCommand } from "./commands/routes.ts";
 import { applyCommand, deleteCommand, describeCommand, getCommand, planCommand } from "./commands/site.ts";
 import { exportBirdCommand, exportFrrCommand } from "./commands/speaker.ts";
+import { stateCommands } from "./commands/state.ts";
 import { tapCommands } from "./commands/tap.ts";
 import { tokenCommands } from "./commands/token.ts";
+import { watchCommand } from "./commands/watch.ts";
 
 export const commands: readonly Command[] = [
   applyCommand,
@@ -47,6 +49,8 @@ export const commands: readonly Command[] = [
   exportBirdCommand,
   exportFrrCommand,
   ...importCommands,
+  ...stateCommands,
+  watchCommand,
   ...tapCommands,
   ...hookCommands,
   cniCommand,

@@ -140,6 +140,21 @@ export const errorCatalogue = {
     http: 500,
     hint: "Put back a copy of the state directory, or move it away and apply the site file again.",
   },
+  STORE_NEWER: {
+    exit: 6,
+    http: 409,
+    hint: "Ask an agent of the newer version ('--server'), or upgrade this one first: docs/fleet.md has the order.",
+  },
+  STORE_NOT_EMPTY: {
+    exit: 5,
+    http: 409,
+    hint: "'vifguard import state FILE --replace --dry-run' shows what would change; '--replace' alone puts the file in the place of what is there.",
+  },
+  STATE_INVALID: {
+    exit: 2,
+    http: 400,
+    hint: "Nothing was changed. Export it again ('vifguard export state'), or take another copy of the file.",
+  },
   UNAUTHENTICATED: {
     exit: 4,
     http: 401,

@@ -25,6 +25,16 @@ export const conditionCatalogue = {
     text: (detail) =>
       `this host's copy of the fleet's store cannot be written; it is old when the store goes away: ${detail}`,
   },
+  NEWER_RECORDS: {
+    severity: "warning",
+    text: (detail) =>
+      `the store holds what a newer version wrote and this one passes over; what hangs on it stays shut: ${detail}`,
+  },
+  RESTORE_LOST: {
+    severity: "error",
+    text: (detail) =>
+      `the store was restored and knows nothing of guests that were attached here; their ports are shut: ${detail}`,
+  },
   DHCP_FAILED: { severity: "warning", text: (detail) => `DHCP requests were not answered: ${detail}` },
   HOST_TWIN: {
     severity: "error",

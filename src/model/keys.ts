@@ -22,3 +22,6 @@ export const keys = {
   attachment: (host: HostId, port: InterfaceName): string => `attachment/${host}/${port}`,
   dhcpLease: (network: ObjectName, address: Ipv4Address | Ipv6Address): string => `lease/${network}/${address}`,
 } as const;
+
+/** Of a restore: its last one, or one that is under way. Whoever sees it change reads everything again. */
+export const RESTORE = "restore/mark";

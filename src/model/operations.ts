@@ -4,6 +4,8 @@ import type { CapabilityView, PolicyShape } from "./capabilities.ts";
 import type { HostState } from "./hosts.ts";
 import type { Direction, Reason } from "./reasons.ts";
 import type { Kind, Resource } from "./resources.ts";
+import type { StateLine } from "./state.ts";
+import type { WatchEvent, WatchKind } from "./watch.ts";
 
 /** One object as the API shows it: what was asked for and what is. */
 export interface ObjectView {
@@ -363,5 +365,9 @@ export interface Operations {
   /** Of one that is silent: its name and its NICs are free. `force`: though it has NICs, because it is off for certain. */
   forgetHost(name: string, options: { readonly force: boolean }): Promise<ForgottenView>;
   explainFlow(question: FlowQuestion): Promise<FlowAnswer>;
+  /** Everything that the store holds, at one revision. */
+  exportState(): AsyncIterable<StateLine>;
+  /** Changes from now on, until the signal aborts; of all kinds when none is named. */
+  watch(kinds: readonly WatchKind[], signal: AbortSignal): AsyncIterable<WatchEvent>;
   policyMatrix(filter: { readonly network?: string }): Promise<MatrixView>;
 }

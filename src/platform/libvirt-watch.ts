@@ -2,7 +2,6 @@
  * Tells of what libvirt calls no hook for: NICs that are plugged into running domains, and guests that have arrived from another host. Stays, so that no guest that runs
  * waits for a program to start; ends with libvirtd.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Hook, wordAt } from "./hook.ts";
 import { libvirtHook } from "./libvirt.ts";
 
@@ -51,7 +50,7 @@ export async function libvirtWatch(hook: Hook): Promise<void> {
   }
 
   async function catchUp(): Promise<void> {
-    await sleep(REGISTERED_MS);
+    await host.pause(REGISTERED_MS);
     await tellAll("reconnect");
     await tellAll("resumed", "--state-running");
   }

@@ -94,6 +94,8 @@ function handlersOf(operations: Operations, version: string): Handlers {
       operations.explain({ target, direction, ...given({ phrase, frames }) }),
     explainFlow: ({ body }) => operations.explainFlow(body),
     policyMatrix: ({ query }) => operations.policyMatrix(given(query)),
+    exportState: () => operations.exportState(),
+    watch: ({ query, signal }) => operations.watch(query.kinds ?? [], signal),
     metrics: async () => {
       const [status, drops] = await Promise.all([operations.status(), operations.drops({})]);
       const [leases, networks] = await Promise.all([operations.leases({}), operations.list("network")]);

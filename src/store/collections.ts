@@ -245,6 +245,8 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
   }),
 };
 
+export const isRecordKind = (word: string): boolean => Object.hasOwn(shapes, word);
+
 function corrupt(key: Key, why: string): GuardError {
   return new GuardError("STORE_CORRUPT", `store entry '${key}': ${why}`, { fields: { key } });
 }

@@ -1,6 +1,7 @@
 /** Calls that may be asked twice: at one member after the other until one answers, and who is told when none does. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { GuardError } from "../model/errors.ts";
+import { RESTORE } from "../model/keys.ts";
 import { CallFailed, type EtcdClient, mayPass } from "./etcd-client.ts";
 import type { Fields, Message } from "./protobuf.ts";
 import type { Key } from "./store.ts";
@@ -12,12 +13,15 @@ export interface EtcdLayout {
   readonly slot: string;
   /** How values are to be read: the number of the store's format. */
   readonly format: string;
+  /** Changes when another past was put into etcd. */
+  readonly restored: string;
 }
 
 export const layoutOf = (root: string, client: string): EtcdLayout => ({
   data: `${root}/data/`,
   slot: `${root}/slot/${client}`,
   format: `${root}/format`,
+  restored: `${root}/data/${RESTORE}`,
 });
 
 export interface Asker {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { GuardError } from "../model/errors.ts";
 import { type Asker, type EtcdLayout, jsonOf, RETRY_EVERY, refused } from "./etcd-asker.ts";
 import { CallFailed, type EtcdClient, mayPass } from "./etcd-client.ts";
-import { afterPrefix, watchAnswer, watchFrom } from "./etcd-messages.ts";
+import { afterPrefix, range, rangeAnswer, watchAnswer, watchFrom } from "./etcd-messages.ts";
 import type { Fields } from "./protobuf.ts";
 import type { Change, Key, Revision } from "./store.ts";
 
@@ -23,12 +23,19 @@ function tooOld(after: Revision, oldest: Revision): GuardError {
   return new GuardError("CONFLICT", message, { fields: { after, oldest } });
 }
 
-/** @param seen told every revision that a watch of everything shows */
+const restored = (at: Revision): GuardError =>
+  new GuardError("STORE_UNAVAILABLE", `etcd was restored: what it held at revision ${at} is not what it holds now`);
+
+/**
+ * @param seen told every revision that a watch of everything shows
+ * @param wentBack told when etcd holds another past than these watches have seen
+ */
 export function createWatches(
   client: EtcdClient,
-  { tell }: Asker,
-  { data }: EtcdLayout,
+  { ask, tell }: Asker,
+  { data, restored: mark }: EtcdLayout,
   seen: (revision: Revision) => void,
+  wentBack: () => void,
 ): Watches {
   const open = new Set<{ readonly at: () => Revision; readonly stop: () => void }>();
 
@@ -64,6 +71,18 @@ export function createWatches(
     }
   }
 
+  /**
+   * A watch from a revision that etcd has not reached waits for it and says nothing: after a restore (etcd 3.4) all that is written until then would be missed.
+   * @returns the revision of the mark, to be the same when the watch goes on. @throws STORE_UNAVAILABLE
+   */
+  async function assertSamePast(at: Revision, known: Revision | undefined): Promise<Revision> {
+    const { revision, entries } = await ask("KV/Range", range({ key: mark, keysOnly: true }), rangeAnswer);
+    const found = entries[0]?.modRevision ?? 0;
+    if (known === undefined || (revision >= at && found === known)) return found;
+    wentBack();
+    throw restored(at);
+  }
+
   /** @throws what no other member would mend */
   function lost(cause: unknown, signal: AbortSignal): void {
     if (signal.aborted) return;
@@ -74,9 +93,11 @@ export function createWatches(
   async function* atAny(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
     let at = after;
     let pause = RETRY_EVERY;
+    let known: Revision | undefined;
     while (!signal.aborted) {
       const turns = client.turns;
       try {
+        known = await assertSamePast(at, known);
         for await (const change of atOne(prefix, at, signal)) {
           at = change.revision;
           pause = RETRY_EVERY;

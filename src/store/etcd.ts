@@ -36,6 +36,8 @@ export interface EtcdOptions extends EtcdAccess {
   readonly patience?: number;
   /** Told what is wrong with etcd, and `undefined` when it answers again. */
   readonly health?: (fault: string | undefined) => void;
+  /** Told when etcd holds another past than was watched: it was restored. */
+  readonly wentBack?: () => void;
 }
 
 const PATIENCE = 10_000;
@@ -136,7 +138,7 @@ export function openEtcdStore(options: EtcdOptions): Store {
   const asker = createAsker(client, options.patience ?? PATIENCE, options.health ?? (() => undefined));
   const newest = createNewest();
   const committer = createCommitter(asker, layout, newest);
-  const watches = createWatches(client, asker, layout, newest.seen);
+  const watches = createWatches(client, asker, layout, newest.seen, options.wentBack ?? (() => undefined));
   const queue = createQueue();
   let isClosed = false;
   function assertOpen(): void {

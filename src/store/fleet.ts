@@ -77,7 +77,7 @@ function createFeed(signal: AbortSignal) {
 }
 
 /** The copy as the other store would show it. */
-function createCopy(copy: Store, format: number) {
+export function createCopy(copy: Store, format: number) {
   async function load(prefix: Key): Promise<Snapshot | undefined> {
     const { entries } = await copy.read("");
     const revision = entries.get(REVISION)?.value;

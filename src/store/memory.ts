@@ -10,6 +10,8 @@ import type { Change, Commit, Entry, Key, LeaseId, Revision, Snapshot, Store } f
 export interface MemoryOptions {
   /** How many transactions a late watcher can catch up with. */
   readonly history?: number;
+  /** What it holds at first: that of another one, as after a restore. */
+  readonly from?: Snapshot;
 }
 
 const HISTORY = 10_000;
@@ -341,7 +343,8 @@ export function storeOf({ leases, history, read }: Contents, journal: Journal): 
 }
 
 export function memoryStore(clock: Clock, options: MemoryOptions = {}): Store {
-  const contents = createContents(clock, new Map(), 0, options.history);
+  const { entries = [], revision = 0 } = options.from ?? {};
+  const contents = createContents(clock, new Map(entries), revision, options.history);
   return storeOf(contents, {
     submit: async (wish) => {
       const verdict = contents.stage()(wish);

@@ -1,6 +1,7 @@
 /** Versions of the embedded store's file: forward only, one step after the other, each in one transaction. */
-import type Database from "libsql";
+import Database from "libsql";
 import { GuardError } from "../model/errors.ts";
+import type { Json, Key } from "./store.ts";
 
 /** `CAST` reads a number up to its first other character, so that "8000-8100" gives both its ends. */
 const rulesOf = (direction: "ingress" | "egress"): string => `(
@@ -62,5 +63,25 @@ export function migrate(database: Database.Database, isNew: boolean): void {
   }
   for (const [i, step] of steps.entries()) {
     if (i >= found) database.exec(`BEGIN; ${step} PRAGMA user_version = ${i + 1}; COMMIT`);
+  }
+}
+
+/** Entries of an older format as they are in this one, by way of a file that is only in memory. @throws STATE_INVALID */
+export function upgraded(entries: ReadonlyMap<Key, Json>, format: number): ReadonlyMap<Key, Json> {
+  if (format === storeFormat) return entries;
+  if (!Number.isSafeInteger(format) || format < 1 || format > storeFormat) {
+    const message = `the state has format ${format}, this version of vifguard knows formats up to ${storeFormat}`;
+    throw new GuardError("STATE_INVALID", message, { fields: { found: format, known: storeFormat } });
+  }
+  const database = new Database(":memory:");
+  try {
+    for (const step of steps.slice(0, format)) database.exec(step);
+    const put = database.prepare("INSERT INTO entries (key, value, revision) VALUES (?, ?, 1)");
+    for (const [key, value] of entries) put.run(key, JSON.stringify(value));
+    for (const step of steps.slice(format)) database.exec(step);
+    const rows: readonly unknown[] = database.prepare("SELECT key, value FROM entries").raw().all();
+    return new Map(rows.map((row) => (Array.isArray(row) ? [String(row[0]), JSON.parse(String(row[1]))] : ["", null])));
+  } finally {
+    database.close();
   }
 }

@@ -6,7 +6,8 @@ import type { HostId, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim, PublicHolder } from "../model/resources.ts";
-import { type ClaimRecord, decodeRecord, type StoreRecord } from "./collections.ts";
+import type { ClaimRecord, StoreRecord } from "./collections.ts";
+import { LEVEL, levelOf, readRecord } from "./read-record.ts";
 import type { Key, Revision, Snapshot } from "./store.ts";
 
 export interface StoredSite {
@@ -25,6 +26,8 @@ export interface StoredSite {
   /** By `guest/nic`. */
   readonly nicClaims: Map<string, NicClaim>;
   readonly revisions: Map<Key, Revision>;
+  /** What a newer version wrote. */
+  readonly unread: Key[];
 }
 
 function putRecord(site: StoredSite, key: Key, record: StoreRecord): StoredSite[keyof StoredSite] {
@@ -71,10 +74,14 @@ export function loadSite({ entries }: Snapshot): StoredSite {
     publics: new Map(),
     nicClaims: new Map(),
     revisions: new Map(),
+    unread: [],
   };
+  const level = levelOf(entries.get(LEVEL)?.value);
   for (const { key, value, revision } of entries.values()) {
-    putRecord(site, key, decodeRecord(key, value));
     site.revisions.set(key, revision);
+    const record = readRecord(key, value, level);
+    if (record.kind === "unread") site.unread.push(key);
+    else if (record.kind !== "aside") putRecord(site, key, record);
   }
   return site;
 }

@@ -1,5 +1,5 @@
 /** A lab of two hosts with one store: three members of etcd in the gateway's box, an agent on each host. */
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { type Client, connect } from "../../src/api/client.ts";
 import type { Running } from "../../src/lab/exec.ts";
 import { attachGuest, startAgent } from "../../src/lab/guarded.ts";
@@ -26,6 +26,8 @@ export interface EtcdLab {
   /** All members at once, as hard as a power cut. */
   killEtcd(): Promise<void>;
   startEtcd(): Promise<void>;
+  /** While no member runs: each gets what `etcdctl snapshot save` kept there. */
+  restoreEtcd(file: string): Promise<void>;
   /** @param more options of its command line */
   startAgent(box: HostBox, more?: readonly string[]): Promise<void>;
   killAgent(box: HostBox): Promise<void>;
@@ -113,6 +115,14 @@ export async function raiseEtcdLab(name: string, guestCount: number, extras: Sit
       hostOf,
       ctl,
       startEtcd,
+      restoreEtcd: async (file) => {
+        for (const n of MEMBERS) {
+          const directory = `${lab.directory}/e${n}`;
+          await rm(directory, { recursive: true, force: true });
+          const own = ["--name", `e${n}`, "--initial-advertise-peer-urls", peer(n), "--data-dir", directory];
+          await ctl("snapshot", "restore", file, ...own, "--initial-cluster", cluster);
+        }
+      },
       killEtcd: () => killAll(lab, "gw", "etcd\0"),
       startAgent: async (box, more = []) => void (await startAgent(lab, [...options(box), ...more], box)),
       killAgent: (box) => killAll(lab, box, "main.js\0agent"),

@@ -18,6 +18,7 @@ import { GuardError } from "../../src/model/errors.ts";
 import { type HostId, type InterfaceName, parseHostId, parseInterfaceName } from "../../src/model/names.ts";
 import type { MoveKind, PortView } from "../../src/model/operations.ts";
 import { settingNames, settingTable } from "../../src/model/settings.ts";
+import { hostU32 } from "../../src/ruleset/element-bytes.ts";
 import { createStoreHealth } from "../../src/store/health.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Change, Store } from "../../src/store/store.ts";
@@ -202,6 +203,9 @@ spec: { nics: [ { network: lan0, ${nic} } ] }
 `;
 }
 
+/** Address and MAC of one. */
+const NEIGHBOUR = [10, 0, 0, 2, 2, 0, 0, 0, 0, 2, 0, 0];
+
 /** By what of the host's routing the LAN finds the guest, besides its port. */
 const finds: Readonly<Record<Wired, RouteItem["kind"]>> = {
   bridged: "proxy",
@@ -331,6 +335,17 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
     disturb: () => nft.meddle("flush"),
     frames,
     linkOf,
+    /** As the rules do when a neighbour has answered the guest. */
+    learn: (port: string): void => {
+      const [table = ""] = nft.tables("netdev");
+      const key = Uint8Array.of(...hostU32(linkOf(port)?.ifindex ?? 0), ...NEIGHBOUR);
+      nft.commit([{ op: "add-elements", set: { family: "netdev", table, set: "resolved4" }, elements: [{ key }] }]);
+    },
+    /** Whether the rules of the port know that neighbour. */
+    knows: (port: string): boolean => {
+      const key = [...hostU32(linkOf(port)?.ifindex ?? 0), ...NEIGHBOUR].join(".");
+      return nft.dump().some((line) => line.includes(` resolved4 ${key} `));
+    },
     /** How much of the kernel's rules is of that port. */
     rulesOf: (port: string): number => nft.dump().filter((line) => line.includes(port)).length,
     /** Everything the agent wrote into them. */

@@ -13,10 +13,13 @@ import type {
   StatusView,
 } from "../../src/model/operations.ts";
 import type { Direction } from "../../src/model/reasons.ts";
+import type { StateHead } from "../../src/model/state.ts";
+import type { WatchEvent } from "../../src/model/watch.ts";
 import { policyMatrix } from "../../src/plan/policy-matrix.ts";
 import { siteMembers } from "../../src/plan/policy-members.ts";
 import { explainFlow } from "../../src/plan/policy-question.ts";
 import { freshSite } from "../../src/plan/site.ts";
+import { stateLines } from "../../src/store/state-file.ts";
 
 const SINCE = 1_700_000_000_000;
 
@@ -33,6 +36,23 @@ const port: PortView = {
   unchecked: [],
   state: "applied",
   since: SINCE,
+};
+const stateHead: StateHead = {
+  vifguard: "state",
+  format: 4,
+  version: "0.0.0",
+  host: "h1",
+  revision: 1,
+  at: new Date(SINCE).toISOString(),
+  from: "store",
+};
+const watchEvent: WatchEvent = {
+  at: SINCE,
+  revision: 2,
+  action: "delete",
+  kind: "port",
+  name: "h1/vif1.0",
+  text: "port h1/vif1.0 detached",
 };
 const guest: ObjectView = {
   kind: "guest",
@@ -228,6 +248,14 @@ export function memoryOperations(): Operations & { readonly calls: string[] } {
     followDrops: async function* (_filter, signal) {
       yield dropEvent;
       yield dropEvent;
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    },
+    exportState: async function* () {
+      yield* stateLines(stateHead, [{ key: "network/lan0", value: { prefix4: "203.0.113.0/24" }, revision: 1 }]);
+    },
+    watch: async function* (_kinds, signal) {
+      yield watchEvent;
+      yield watchEvent;
       await new Promise((resolve) => signal.addEventListener("abort", resolve));
     },
     leases: async () => [lease],
