@@ -31,6 +31,7 @@ const pages = [
   "docs/addressing-static.md",
   "docs/dhcp.md",
   "docs/announcing.md",
+  "docs/scale.md",
   "docs/decisions.md",
   ...["cni", "libvirt", "lxc", "nspawn", "qemu", "xen"].map((name) => `docs/platforms/${name}.md`),
 ];

@@ -266,6 +266,20 @@ describe.each(wirings)("%s", (wired) => {
       expect(await claim(), "nobody waits for it: it is forgotten").toEqual({ fence: 2 });
     }));
 
+  test("a prepared port that cannot open though its NIC is free keeps it, and opens when it can", () =>
+    withFleet(wired, async ({ first, second, claim, ...fleet }) => {
+      await first.attach("vif1.0");
+      await second.attach("vif2.0", "prepare");
+      await first.detach("vif1.0");
+      // Behind the store: the first touch of the kernel.
+      second.limit(3, "refuse");
+      expect(await outcome(second.attach("vif2.0", "ask"))).toBe("KERNEL_REFUSED");
+      second.limit(0, "refuse");
+      expect(await claim()).toMatchObject({ fence: 2, holder: { host: "b", port: "vif2.0" } });
+      await fleet.recover();
+      expect([second.answering(), fleet.most()]).toEqual([1, 1]);
+    }));
+
   test("within one host a port that is prepared takes nothing from the one that is open, and nothing along when it gives up", () =>
     withFleet(wired, async ({ first, ...fleet }) => {
       await first.attach("vif1.0");

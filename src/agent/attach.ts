@@ -73,8 +73,10 @@ function isBegun(core: Core, { attachment, state }: PortState, { move }: AttachR
 async function place(core: Core, { attachment, waits, transaction }: Placing): Promise<PortState> {
   const wish = portWish(core.mirror, core.facts(), attachment, hostView(core));
   assertSharedHere(core, attachment, wish.binding.nat);
+  const isPrepared = core.ports.get(attachment.port)?.state === "prepared";
   if (!waits) {
     await core.write(transaction);
+    if (isPrepared) return opened(core, attachment);
     setPort(core, { attachment, state: "pending", wish });
     teach(core, attachment, wish);
     try {
@@ -86,7 +88,6 @@ async function place(core: Core, { attachment, waits, transaction }: Placing): P
     return known(core, { attachment, state: "applied", wish });
   }
   const prepared = waitingWish(wish);
-  const isPrepared = core.ports.get(attachment.port)?.state === "prepared";
   // First what may fail here, while the other port still serves the guest.
   if (!isPrepared) core.enforcer.prepare(prepared);
   try {
@@ -96,6 +97,14 @@ async function place(core: Core, { attachment, waits, transaction }: Placing): P
     throw error;
   }
   return known(core, { attachment, state: shutState(attachment), wish: prepared });
+}
+
+/** The guest runs here already: what fails is tried again. */
+function opened(core: Core, attachment: Attachment): PortState {
+  open(core, attachment);
+  const state = core.ports.get(attachment.port);
+  if (state?.state === "applied") return state;
+  throw state?.error ?? new GuardError("INTERNAL", `port '${attachment.port}' did not open`);
 }
 
 function known(core: Core, state: PortState): PortState {

@@ -69,23 +69,42 @@ function newTable(family: Family, name: string): MemoryTable {
   return { family, name, sets: new Map(), chains: new Map(), plain: new Set() };
 }
 
+/** Elements are shared until somebody writes there (`ownSet`): a site has a hundred thousand of them, and a transaction touches few sets. */
 function copyOf(tables: ReadonlyMap<string, MemoryTable>): Map<string, MemoryTable> {
   const copy = new Map<string, MemoryTable>();
-  for (const [key, table] of tables) {
-    const sets = new Map([...table.sets].map(([name, elements]) => [name, new Map(elements)]));
-    copy.set(key, { ...table, sets, chains: new Map(table.chains), plain: new Set(table.plain) });
-  }
+  for (const [key, table] of tables)
+    copy.set(key, { ...table, sets: new Map(table.sets), chains: new Map(table.chains), plain: new Set(table.plain) });
   return copy;
 }
 
 function setIn(tables: ReadonlyMap<string, MemoryTable>, set: SetRef): Map<string, HeldElement> | undefined {
   const held = tables.get(`${set.family} ${set.table}`)?.sets.get(set.set);
-  for (const [key, element] of held ?? []) if (isOver(element)) held?.delete(key);
+  if (held !== undefined && timed.has(held)) for (const [key, element] of held) if (isOver(element)) held.delete(key);
   return held;
+}
+
+/** The set as this transaction may write it: copied when it is touched first. */
+function ownSet({ tables, own }: Draft, set: SetRef): Map<string, HeldElement> | undefined {
+  const held = setIn(tables, set);
+  if (held === undefined || own.has(held)) return held;
+  const copy = new Map(held);
+  if (timed.has(held)) timed.add(copy);
+  own.add(copy);
+  tables.get(`${set.family} ${set.table}`)?.sets.set(set.set, copy);
+  return copy;
+}
+
+/** What a transaction would leave. */
+interface Draft {
+  readonly tables: ReadonlyMap<string, MemoryTable>;
+  /** Sets that nobody else sees yet. */
+  readonly own: Set<ReadonlyMap<string, HeldElement>>;
 }
 
 /** When elements with a time of their own are forgotten. */
 const ends = new WeakMap<HeldElement, number>();
+/** Sets with such elements. */
+const timed = new WeakSet<ReadonlyMap<string, HeldElement>>();
 
 function heldFrom({ lapsesAfter, ...element }: Element): HeldElement {
   const held = { ...element, packets: 0n, bytes: 0n };
@@ -95,9 +114,10 @@ function heldFrom({ lapsesAfter, ...element }: Element): HeldElement {
 
 const isOver = (held: HeldElement): boolean => (ends.get(held) ?? Number.POSITIVE_INFINITY) <= performance.now();
 
-function addElements(tables: ReadonlyMap<string, MemoryTable>, set: SetRef, elements: readonly Element[]): void {
-  const held = setIn(tables, set);
+function addElements(draft: Draft, set: SetRef, elements: readonly Element[]): void {
+  const held = ownSet(draft, set);
   if (held === undefined) throw refused(`ENOENT: no set ${set.set}`);
+  if (elements.some(({ lapsesAfter }) => lapsesAfter !== undefined)) timed.add(held);
   for (const element of elements) {
     const before = held.get(keyText(element));
     if (before !== undefined && String(before.data) !== String(element.data)) throw refused(`EEXIST: ${set.set}`);
@@ -106,19 +126,20 @@ function addElements(tables: ReadonlyMap<string, MemoryTable>, set: SetRef, elem
   }
 }
 
-function deleteElements(tables: ReadonlyMap<string, MemoryTable>, set: SetRef, elements: readonly Element[]): void {
-  const held = setIn(tables, set);
+function deleteElements(draft: Draft, set: SetRef, elements: readonly Element[]): void {
+  const held = ownSet(draft, set);
   for (const element of elements)
     if (held?.delete(keyText(element)) !== true) throw refused(`ENOENT: element of ${set.set}`);
 }
 
-function apply(tables: ReadonlyMap<string, MemoryTable>, change: NftChange): void {
+function apply(draft: Draft, change: NftChange): void {
+  const { tables } = draft;
   switch (change.op) {
     case "add-elements":
-      addElements(tables, change.set, change.elements);
+      addElements(draft, change.set, change.elements);
       break;
     case "delete-elements":
-      deleteElements(tables, change.set, change.elements);
+      deleteElements(draft, change.set, change.elements);
       break;
     case "add-port-chain": {
       const { chain, hook, device, target, table } = change.chain;
@@ -165,7 +186,8 @@ export function memoryNft(): MemoryNft {
         throw refused("ENOMEM: asked for by the test");
       }
       const copy = copyOf(tables);
-      for (const change of changes) apply(copy, change);
+      const draft: Draft = { tables: copy, own: new Set() };
+      for (const change of changes) apply(draft, change);
       tables = copy;
     },
     elements: (set) => {

@@ -34,9 +34,9 @@ interface PolicyClass {
 
 interface Holder {
   readonly what: IpBlock;
-  readonly groups: Set<ObjectName>;
-  readonly networks: Set<ObjectName>;
-  isKnown: boolean;
+  readonly groups: readonly ObjectName[];
+  readonly networks: readonly ObjectName[];
+  readonly isKnown: boolean;
 }
 
 /** Groups that some rule names as the other end. */
@@ -47,21 +47,32 @@ function namedGroups(site: SiteView): ReadonlySet<ObjectName> {
   return named;
 }
 
-/** An address that several NICs may have counts with the groups of all of them. Open NICs that no rule speaks of need no class. */
-function holders(site: SiteView): readonly Holder[] {
+/** Whether the rules must know who carries these groups: open NICs that no rule speaks of need no class. Asked once for all who carry the same ones. */
+function createKnownAsker(site: SiteView): (groups: readonly ObjectName[], network: NetworkSpec) => boolean {
   const named = namedGroups(site);
+  const known = new Map<string, boolean>();
+  return (groups, { wiring }) => {
+    if (wiring.kind === "nat") return true;
+    const text = groups.join(",");
+    const answer = known.get(text) ?? (!areOpen(groups, site.groups) || groups.some((group) => named.has(group)));
+    known.set(text, answer);
+    return answer;
+  };
+}
+
+const union = (a: readonly ObjectName[], b: readonly ObjectName[]): readonly ObjectName[] => [...new Set([...a, ...b])];
+
+/** An address that several NICs may have counts with the groups of all of them. */
+function holders(site: SiteView): readonly Holder[] {
+  const isKnownWith = createKnownAsker(site);
   const found = new Map<string, Holder>();
-  for (const nic of [...site.guests.values()].flatMap(nicsOf)) {
-    const network = site.networks.get(nic.identity.network);
-    if (network === undefined) continue;
-    const groups = groupsOf(nic.spec, network);
-    const isJudged = network.wiring.kind === "nat" || !areOpen(groups, site.groups);
-    const isKnown = isJudged || groups.some((group) => named.has(group));
-    for (const { what } of [...sourcesOf(nic, network), ...publicSources(nic)]) {
-      const holder = holderOf(found, what);
-      for (const group of groups) holder.groups.add(group);
-      holder.networks.add(nic.identity.network);
-      holder.isKnown ||= isKnown;
+  for (const guest of site.guests.values()) {
+    for (const nic of nicsOf(guest)) {
+      const spec = site.networks.get(nic.identity.network);
+      if (spec === undefined) continue;
+      const groups = groupsOf(nic.spec, spec);
+      const own = { groups, networks: [nic.identity.network], isKnown: isKnownWith(groups, spec) };
+      for (const { what } of [...sourcesOf(nic, spec), ...publicSources(nic)]) holdToo(found, { what, ...own });
     }
   }
   return [...found.values()].filter((holder) => holder.isKnown);
@@ -71,11 +82,17 @@ function holders(site: SiteView): readonly Holder[] {
 const publicSources = ({ spec: { public4 } }: SiteNic): readonly { readonly what: IpBlock }[] =>
   public4 === undefined ? [] : [{ what: { kind: "address4", address: public4 } }];
 
-function holderOf(found: Map<string, Holder>, what: IpBlock): Holder {
-  const text = ipBlockText(what);
-  const holder = found.get(text) ?? { what, groups: new Set(), networks: new Set(), isKnown: false };
-  found.set(text, holder);
-  return holder;
+function holdToo(found: Map<string, Holder>, own: Holder): void {
+  const text = ipBlockText(own.what);
+  const before = found.get(text);
+  if (before === undefined) found.set(text, own);
+  else
+    found.set(text, {
+      what: own.what,
+      groups: union(before.groups, own.groups),
+      networks: union(before.networks, own.networks),
+      isKnown: before.isKnown || own.isKnown,
+    });
 }
 
 /** Whether rules of these groups speak of the own network; asked once for all who carry the same ones. */
@@ -94,8 +111,8 @@ function createOwnAsker(site: SiteView): (names: readonly ObjectName[]) => boole
 }
 
 function classOf({ groups, networks }: Holder, speaksOfOwn: (names: readonly ObjectName[]) => boolean): PolicyClass {
-  const names = [...groups].sort();
-  return { groups: names, networks: speaksOfOwn(names) ? [...networks].sort() : [] };
+  const names = [...new Set(groups)].sort();
+  return { groups: names, networks: speaksOfOwn(names) ? [...new Set(networks)].sort() : [] };
 }
 
 const classText = ({ groups, networks }: PolicyClass): string => `${groups.join(",")}@${networks.join(",")}`;
@@ -201,9 +218,14 @@ interface Draft {
 const servicesFor = (rules: readonly GroupRule[], matches: (rule: GroupRule) => boolean): readonly Service[] =>
   rules.filter(matches).map(({ service }) => service);
 
-function draftOf(side: Side, classes: ReadonlyMap<string, PolicyClass>, site: SiteView, catalogue: Catalogue): Draft {
+interface Classes {
+  readonly all: ReadonlyMap<string, PolicyClass>;
+  readonly carriers: ReturnType<typeof byGroup>;
+}
+
+function draftOf(side: Side, classes: Classes, site: SiteView, catalogue: Catalogue): Draft {
   const draft: Draft = { any: [], pairs: [], ranges: [] };
-  for (const [judged, { groups, networks }] of classes) {
+  for (const [judged, { groups, networks }] of classes.all) {
     const rules = rulesOf(groups, side, site);
     const toAnybody = catalogue.note(servicesFor(rules, ({ peer }) => peer.kind === "any"));
     if (toAnybody !== undefined) draft.any.push({ judged, services: toAnybody });
@@ -227,16 +249,29 @@ function rangesOf(judged: string, stretches: readonly Stretch[], catalogue: Cata
   );
 }
 
+/** Texts of the classes that carry each group. */
+function byGroup(classes: ReadonlyMap<string, PolicyClass>): ReadonlyMap<ObjectName, readonly string[]> {
+  const found = new Map<ObjectName, string[]>();
+  for (const [text, { groups }] of classes) {
+    for (const group of groups) {
+      const list = found.get(group);
+      if (list === undefined) found.set(group, [text]);
+      else list.push(text);
+    }
+  }
+  return found;
+}
+
 function pairsOf(
   judged: string,
   rules: readonly GroupRule[],
-  classes: ReadonlyMap<string, PolicyClass>,
+  { all, carriers }: Classes,
   catalogue: Catalogue,
 ): Draft["pairs"] {
   const named = new Set(rules.flatMap(({ peer }) => (peer.kind === "group" ? peer.group : [])));
-  if (named.size === 0) return [];
-  return [...classes].flatMap(([peer, { groups }]) => {
-    if (!groups.some((group) => named.has(group))) return [];
+  const peers = new Set([...named].flatMap((group) => carriers.get(group) ?? []));
+  return [...peers].flatMap((peer) => {
+    const groups = all.get(peer)?.groups ?? [];
     const services = catalogue.note(
       servicesFor(
         rules,
@@ -253,8 +288,9 @@ export function policyFacts(site: SiteView): PolicyFacts {
     const policyClass = classOf(holder, speaksOfOwn);
     return { what: holder.what, policyClass, text: classText(policyClass) };
   });
-  const classes = new Map(held.map(({ policyClass, text }) => [text, policyClass]));
-  const numbers = stableNumbers([...classes.keys()]);
+  const all = new Map(held.map(({ policyClass, text }) => [text, policyClass]));
+  const classes = { all, carriers: byGroup(all) };
+  const numbers = stableNumbers([...all.keys()]);
   const numberOf = (text: string): number => numbers.get(text) ?? 0;
   const members = held.map(({ what, text }): ClassMember => ({ what, policyClass: numberOf(text) }));
   const catalogue = createCatalogue();

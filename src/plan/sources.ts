@@ -10,12 +10,19 @@ export interface SiteNic {
   readonly identity: NicIdentity;
 }
 
+/** A guest is a value that nobody changes, and is asked about again with every change of another. */
+const known = new WeakMap<Guest, readonly SiteNic[]>();
+
 /** The NICs that have an identity, in order. */
-export function nicsOf({ spec, nics }: Guest): readonly SiteNic[] {
-  return nics.flatMap((identity, n) => {
-    const own = spec.nics[n];
+export function nicsOf(guest: Guest): readonly SiteNic[] {
+  const before = known.get(guest);
+  if (before !== undefined) return before;
+  const nics = guest.nics.flatMap((identity, n) => {
+    const own = guest.spec.nics[n];
     return own === undefined ? [] : [{ spec: own, identity }];
   });
+  known.set(guest, nics);
+  return nics;
 }
 
 /** The NIC's own IPv6 address: as the operator says, the prefix with the interface identifier of the MAC, that of the link beside its IPv4 link, or what was learned; undefined without a prefix, or before that. */
@@ -31,8 +38,18 @@ export function address6Of(
   return address === undefined ? undefined : twinOf({ prefix4, prefix6 }, length, address);
 }
 
+const spoken = new WeakMap<SiteNic, { readonly network: NetworkSpec; readonly sources: readonly Source[] }>();
+
 /** Everything a NIC may speak as in its network; the same for the guard of its port and for what others may be told of it. */
 export function sourcesOf(nic: SiteNic, network: NetworkSpec): readonly Source[] {
+  const before = spoken.get(nic);
+  if (before?.network === network) return before.sources;
+  const sources = sourcesIn(nic, network);
+  spoken.set(nic, { network, sources });
+  return sources;
+}
+
+function sourcesIn(nic: SiteNic, network: NetworkSpec): readonly Source[] {
   const { spec, identity } = nic;
   const { mac, addresses4 } = identity;
   const own: IpBlock[] = addresses4.map((address) => ({ kind: "address4", address }));

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { access, rm, stat, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
-import { setTimeout as pause } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { GuardError } from "../model/errors.ts";
 
 export interface Finished {
@@ -18,7 +18,6 @@ export interface Host {
   run(argv: readonly string[], stdin?: string): Promise<Finished>;
   /** What a program prints, line by line until it ends, or until nobody wants more. @throws COMMAND_FAILED when it cannot be started */
   lines(argv: readonly string[]): AsyncIterable<string>;
-  /** For so many milliseconds. */
   pause(milliseconds: number): Promise<void>;
   exists(path: string): Promise<boolean>;
   /** Leaves a note for a hook that is called later, gone with the boot when the path is below /run. */
@@ -73,7 +72,7 @@ export function openHost(): Host {
   return {
     run,
     lines,
-    pause,
+    pause: (milliseconds) => sleep(milliseconds),
     exists: (path) =>
       access(path).then(
         () => true,

@@ -52,6 +52,8 @@ const isTokenOld = ({ status, message }: CallFailed): boolean =>
 const CALL_WITHIN = 2_000;
 const PING_EVERY = 5_000;
 const PING_WITHIN = 3_000;
+/** A page of a reading is whole on this host while the agent is busy with the one before. */
+const WINDOW = 4 * 1024 * 1024;
 
 export interface EtcdStream {
   readonly messages: AsyncIterable<Fields>;
@@ -128,6 +130,11 @@ function whyOf(cause: unknown): string {
 
 const unreachable = (why: string): CallFailed => new CallFailed("unreachable", why);
 
+/** A pass over a large site takes seconds, and what came meanwhile lies in the socket: the loop reads it between its timers and its immediates. */
+function heardOut(act: () => void): void {
+  setImmediate(act);
+}
+
 /** Messages as they come; ends with the stream, throws when it ended badly. */
 async function* messagesOf(stream: ClientHttp2Stream): AsyncGenerator<Fields> {
   let failure: CallFailed | undefined;
@@ -169,23 +176,27 @@ export function createEtcdClient({ endpoints, tls = {}, user }: EtcdAccess): Etc
     let answered = true;
     // Of a clock that never jumps: with the host's own set back, nothing would be asked until it has caught up.
     let asked = performance.now() - PING_EVERY;
-    const timer = setInterval(() => {
+    const look = (): void => {
       // One that never came to be connected closes without telling.
-      if (one.destroyed) return clearInterval(timer);
-      if (!answered && performance.now() - asked > PING_WITHIN) return one.destroy(new Error("it does not answer"));
-      if (!answered || one.connecting || performance.now() - asked < PING_EVERY) return undefined;
-      answered = false;
-      asked = performance.now();
-      return void one.ping(() => {
-        answered = true;
-      });
-    }, 1_000).unref();
+      if (one.destroyed) clearInterval(timer);
+      else if (!answered && performance.now() - asked > PING_WITHIN) one.destroy(new Error("it does not answer"));
+      else if (answered && !one.connecting && performance.now() - asked >= PING_EVERY) {
+        answered = false;
+        asked = performance.now();
+        one.ping(() => {
+          answered = true;
+        });
+      }
+    };
+    const timer = setInterval(() => heardOut(look), 1_000).unref();
   }
 
   function open(): ClientHttp2Session {
     if (session !== undefined && !session.closed && !session.destroyed) return session;
     token = undefined;
-    const made = connect(endpoint(), { ...tls, settings: { initialWindowSize: 4 * 1024 * 1024 } });
+    const made = connect(endpoint(), { ...tls, settings: { initialWindowSize: WINDOW } });
+    // The stream's window is no use without the connection's, which begins at 64 kB (RFC 9113 section 6.9.2).
+    made.once("connect", () => made.setLocalWindowSize(WINDOW));
     made.on("error", (error: Error) => {
       lastFault = `${endpoint()}: ${error.message}`;
     });
@@ -214,7 +225,7 @@ export function createEtcdClient({ endpoints, tls = {}, user }: EtcdAccess): Etc
 
   async function first(method: string, message: Message, bearer: string | undefined): Promise<Fields> {
     const stream = request(method, message, bearer, CALL_WITHIN);
-    const timer = setTimeout(() => stream.destroy(new Error("it does not answer")), CALL_WITHIN + 500);
+    const timer = setTimeout(() => heardOut(() => stream.destroy(new Error("it does not answer"))), CALL_WITHIN + 500);
     try {
       stream.end();
       for await (const answer of messagesOf(stream)) return answer;

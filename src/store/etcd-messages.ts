@@ -32,7 +32,8 @@ export const compareRevision = (key: string, modRevision: number): Message => [
 
 export interface RangeWish {
   readonly key: string;
-  readonly end?: Uint8Array;
+  /** Without it the key alone. */
+  readonly end?: Uint8Array | undefined;
   /** 0: as it is now. */
   readonly revision?: number;
   readonly limit?: number;

@@ -5,25 +5,13 @@
 import { randomBytes } from "node:crypto";
 import { GuardError } from "../model/errors.ts";
 import { admit, defect } from "./admit.ts";
-import { type Asker, createAsker, type EtcdLayout, jsonOf, layoutOf, refused } from "./etcd-asker.ts";
+import { type Asker, createAsker, layoutOf, refused } from "./etcd-asker.ts";
 import { CallFailed, createEtcdClient, type EtcdAccess } from "./etcd-client.ts";
 import { createCommitter, NOT_FOUND } from "./etcd-commit.ts";
-import {
-  afterPrefix,
-  compareRevision,
-  type KeyValue,
-  leaseGrant,
-  leaseOf,
-  putOp,
-  range,
-  rangeAnswer,
-  rangeOp,
-  ttlOf,
-  txn,
-  txnAnswer,
-} from "./etcd-messages.ts";
+import { afterPrefix, leaseGrant, leaseOf, ttlOf } from "./etcd-messages.ts";
+import { createReader } from "./etcd-read.ts";
 import { createWatches } from "./etcd-watch.ts";
-import type { Entry, Key, LeaseId, Revision, Snapshot, Store } from "./store.ts";
+import type { LeaseId, Revision, Store } from "./store.ts";
 
 export interface EtcdOptions extends EtcdAccess {
   /** Beginning of every key, without a slash at its end. */
@@ -41,8 +29,6 @@ export interface EtcdOptions extends EtcdAccess {
 }
 
 const PATIENCE = 10_000;
-/** Keys of one page: etcd makes an answer whole in its memory. */
-const PAGE = 5_000;
 
 /** One after the other, in the order asked: a transaction sees what was asked for before it. */
 function createQueue(): { run<T>(act: () => Promise<T>): Promise<T>; done(): Promise<unknown> } {
@@ -65,41 +51,6 @@ function createNewest(): { seen(revision: Revision): void; now(): Revision } {
     },
     now: () => newest,
   };
-}
-
-function entryOf(held: KeyValue, key: Key): Entry {
-  const entry = { key, value: jsonOf(key, held.value), revision: held.modRevision };
-  return held.lease === 0 ? entry : { ...entry, lease: held.lease };
-}
-
-/** In pages, all as of the first. */
-async function readAll({ ask }: Asker, { data }: EtcdLayout, prefix: Key): Promise<Snapshot> {
-  const entries = new Map<Key, Entry>();
-  const end = afterPrefix(data + prefix);
-  let from = data + prefix;
-  let revision: Revision = 0;
-  for (let more = true; more; ) {
-    const page = await ask("KV/Range", range({ key: from, end, revision, limit: PAGE }), rangeAnswer);
-    if (revision === 0) revision = page.revision;
-    for (const held of page.entries) {
-      const key = held.key.slice(data.length);
-      entries.set(key, entryOf(held, key));
-    }
-    more = page.more;
-    from = `${page.entries.at(-1)?.key ?? ""}\0`;
-  }
-  return { revision, entries };
-}
-
-/** Written by whoever comes first. @throws STORE_CORRUPT when it is another */
-async function assertFormat({ ask }: Asker, { format: key }: EtcdLayout, format: number): Promise<void> {
-  const compare = [compareRevision(key, 0)];
-  const wish = { compare, success: [putOp(key, String(format), undefined)], failure: [rangeOp({ key })] };
-  const { succeeded, found } = await ask("KV/Txn", txn(wish), txnAnswer);
-  const held = succeeded ? format : jsonOf(key, found[0]?.entries[0]?.value ?? new Uint8Array());
-  if (held === format) return;
-  const says = `the fleet's store has format ${held}, this version of vifguard reads ${format}`;
-  throw new GuardError("STORE_CORRUPT", `${says}: run the version that the other hosts run`, { fields: { key } });
 }
 
 async function grant({ ask }: Asker, ttlSeconds: number): Promise<LeaseId> {
@@ -139,6 +90,7 @@ export function openEtcdStore(options: EtcdOptions): Store {
   const newest = createNewest();
   const committer = createCommitter(asker, layout, newest);
   const watches = createWatches(client, asker, layout, newest.seen, options.wentBack ?? (() => undefined));
+  const read = createReader(asker, layout, options.format);
   const queue = createQueue();
   let isClosed = false;
   function assertOpen(): void {
@@ -148,8 +100,7 @@ export function openEtcdStore(options: EtcdOptions): Store {
   return {
     read: async (prefix) => {
       assertOpen();
-      await orRefused(assertFormat(asker, layout, options.format));
-      return orRefused(readAll(asker, layout, prefix));
+      return orRefused(read({ key: layout.data + prefix, end: afterPrefix(layout.data + prefix) }));
     },
     watch: (prefix, after, signal) => {
       assertOpen();

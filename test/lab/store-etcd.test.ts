@@ -180,6 +180,22 @@ describe("an answer that is lost", () => {
     await both.close();
   });
 
+  test("an agent that was busy for longer than an answer may take is not told that etcd is away", async () => {
+    const told: (string | undefined)[] = [];
+    const health = (fault: string | undefined): void => void told.push(fault);
+    const store = openEtcdStore({ endpoints: etcd.endpoints, root: "busy", client: "host-1", format: 1, health });
+    await commits(store, { expect: [], writes: [put("a", 1)] });
+    const reading = text(store, "a");
+    // Until the question has left; and as in a pass the timers of the loop come next, before the socket is read.
+    for (let turn = 0; turn < 3; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+    const begun = Date.now();
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000);
+    expect(Date.now() - begun, "control: longer than a call").toBeGreaterThan(2_900);
+    expect(await reading).toBe(1);
+    expect(told).toEqual([]);
+    await store.close();
+  });
+
   test("what is larger than etcd takes is refused with the way out, and leaves nothing", async () => {
     const store = openEtcdStore({ endpoints: etcd.endpoints, root: "large", client: "host-1", format: 1 });
     const writes = Array.from({ length: 100_001 }, (_, n) => put(`k/${n}`, n));
@@ -189,6 +205,33 @@ describe("an answer that is lost", () => {
     expect((await store.read("")).entries.size, "control, in pages").toBe(20_000);
     await store.close();
   });
+});
+
+test("readings that are asked for at once are whole, of one moment, and few questions to etcd", async () => {
+  const store = openEtcdStore({ endpoints: etcd.endpoints, root: "together", client: "host-1", format: 1 });
+  await store.read("");
+  const many = Array.from({ length: 6_000 }, (_, n) => put(`many/${n}`, n));
+  await commits(store, { expect: [], writes: many });
+  const few = Array.from({ length: 150 }, (_, n) => put(`few/${n}/x`, n));
+  const revision = await commits(store, { expect: [], writes: few });
+  expect((await store.read("few/")).revision).toBe(revision);
+  const asked = async (): Promise<number> => {
+    const text = await (await fetch(`${etcd.endpoints[0]}/metrics`)).text();
+    const lines = text.matchAll(/^grpc_server_started_total\{grpc_method="(?:Range|Txn)".* (\d+)$/gm);
+    return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+  const before = await asked();
+  const [all, none, ...each] = await Promise.all(
+    ["many/", "nothing/", ...few.map(({ key }) => key)].map((place) => store.read(place)),
+  );
+  expect(all?.entries.size).toBe(6_000);
+  expect(all?.entries.get("many/5999")?.value).toBe(5_999);
+  expect(none).toEqual({ revision, entries: new Map() });
+  expect(each.map(({ entries }) => [...entries.values()].map(({ value }) => value))).toEqual(few.map((_, n) => [n]));
+  expect(new Set(each.map((one) => one.revision))).toEqual(new Set([revision]));
+  // 152 in two transactions, and two pages more of the long one.
+  expect((await asked()) - before).toBe(4);
+  await store.close();
 });
 
 test("a store of another format is not read, and not written", async () => {

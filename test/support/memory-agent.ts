@@ -19,7 +19,7 @@ function prefix(): PortPrefix {
   return name;
 }
 
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+export const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /** Time stands still. */
 export const clock = { now: () => 1_700_000_000_000 };
@@ -29,13 +29,7 @@ export const EPOCH = "boot/1";
 
 /** @param own what the test looks at, or stands in the way of */
 export function startMemoryAgent(
-  own: Pick<AgentParts, "nft" | "links" | "store"> &
-    Partial<
-      Pick<
-        AgentParts,
-        "routing" | "datagrams" | "frames" | "clock" | "host" | "epoch" | "movePatience" | "storeHealth" | "presence"
-      >
-    >,
+  own: Pick<AgentParts, "nft" | "links" | "store"> & Partial<AgentParts>,
 ): Promise<Agent> {
   return startAgent({
     frames: memoryFrames(),
