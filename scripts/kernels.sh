@@ -108,7 +108,7 @@ write_command() {
 boot() {
   local out=$1 seconds=$2 status=0
   shift 2
-  timeout --foreground "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -machine q35 \
+  timeout --foreground "$seconds" qemu-system-x86_64 -accel "${accel:-tcg,thread=multi}" -machine q35 \
     -nodefaults -no-user-config -display none -no-reboot -serial stdio -device virtio-rng-pci \
     -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap -device virtio-9p-pci,fsdev=root,mount_tag=root \
     -fsdev local,id=out,path="$out",security_model=none -device virtio-9p-pci,fsdev=out,mount_tag=out \

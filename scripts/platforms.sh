@@ -12,12 +12,15 @@ tools_of() {
     qemu) echo "$vm_tools" ;;
     lxc) echo "lxc-start:lxc" ;;
     libvirt) echo "$vm_tools virsh:libvirt-clients libvirtd:libvirt-daemon /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so:libvirt-daemon-driver-qemu" ;;
-    xen) echo "$vm_tools xl:xen-utils-4.17 xenstore-read:xenstore-utils" ;;
+    xen) echo "$vm_tools xl:xen-utils-4.17 xenstore-read:xenstore-utils /usr/libexec/xen-qemu-system-i386:qemu-system-xen" ;;
   esac
 }
 
 # A guest that boots in seconds under QEMU's emulator: Debian's kernel, busybox, the modules of a virtio and of a Xen NIC.
 make_guest() { pack_initramfs "$1" "$2" "$3" "virtio_pci virtio_net xen-netfront" scripts/guest-init scripts/guest-lease; }
+
+# One for Xen's HVM domains, which have two cards.
+make_hvm_guest() { pack_initramfs "$1" "$2" "$3" "e1000 xen-netfront" scripts/guest-init-hvm scripts/guest-lease; }
 
 xen_cache=${VIFGUARD_XEN_CACHE:-/var/cache/vifguard-xen}
 
@@ -45,12 +48,14 @@ unpack_kernel() {
 # As run_on of kernels.sh, but the kernel runs as dom-0 of a real Xen: run_dom0 OUT SECONDS COMMAND…
 # QEMU must hide SMAP (Xen's builder of dom-0 dies of it under TCG) and RDTSCP (no nRIP for SVM).
 run_dom0() {
-  local out=$1 seconds=$2 home=$kernel_cache/6.1 release
+  local out=$1 seconds=$2 home=$kernel_cache/6.1 release accel=tcg,thread=multi clock=()
   shift 2
+  # On a slow machine time goes by what was computed: libxl ends a script after 40 s, and HVM domains start several.
+  [ "${VIFGUARD_SLOW:-1}" = 1 ] || accel=tcg,thread=single clock=(-icount shift=1,sleep=off)
   release=$(cat "$home/release")
   make_initramfs "$home" "$release" "$out/initramfs"
   write_command "$out" "$@"
-  boot "$out" "$seconds" -cpu max,-smap,-smep,-la57,-pku,-rdtscp,-xsave,-avx,-avx2,-fma,-f16c -m 1700 -smp 1 \
+  boot "$out" "$seconds" -cpu max,-smap,-smep,-la57,-pku,-rdtscp,-xsave,-avx,-avx2,-fma,-f16c -m 1700 -smp 1 "${clock[@]}" \
     -kernel "$xen_cache/xen" -append "dom0_mem=1100M,max:1100M dom0_max_vcpus=1 console=com1 com1=115200,8n1 noreboot=no loglvl=warning guest_loglvl=warning" \
     -initrd "$home/root/boot/vmlinuz-$release console=hvc0 quiet panic=-1 oops=panic vg.modules=$home/root/lib/modules vg.out=$out,$out/initramfs"
 }

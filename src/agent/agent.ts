@@ -37,6 +37,7 @@ import { type Meddling, runPass } from "./pass.ts";
 import { createPorts } from "./ports.ts";
 import { watchRouting } from "./routing-watch.ts";
 import { createSerial } from "./serial.ts";
+import { watchCarriers } from "./stand-ins.ts";
 
 export interface Agent {
   readonly operations: Operations;
@@ -283,6 +284,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   }, parts.auditEvery);
   audit.unref();
   shutForgotten(core);
+  const carriers = watchCarriers(core);
   loop.wake();
   await loop.settled();
   hosts.begin(async (revision) => {
@@ -297,6 +299,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
     settled: loop.settled,
     stop: async () => {
       clearInterval(audit);
+      carriers.stop();
       linkWatch.close();
       routingWatch.close();
       nftWatch.close();

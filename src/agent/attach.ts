@@ -3,7 +3,7 @@
 import { isLearned } from "../model/addressing.ts";
 import { GuardError, isConflict } from "../model/errors.ts";
 import { type InterfaceName, isGuarded, parseHostId, parseInterfaceName } from "../model/names.ts";
-import type { AttachRequest, PortView } from "../model/operations.ts";
+import type { AttachRequest, MoveKind, PortView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import { portWish } from "../plan/desired.ts";
 import { waitingWish } from "../plan/host.ts";
@@ -13,6 +13,7 @@ import { address6Of } from "../plan/sources.ts";
 import type { Translation } from "../ruleset/nat-elements.ts";
 import { type Core, claimChange, claimOf, close, forget, hostView, setPort } from "./core.ts";
 import { holdIn, open, placeText, silenceOf, teach, whereaboutsOf } from "./moves.ts";
+import { isStandby, pairedView } from "./pairs.ts";
 import { type Placing, placing, staleHolders } from "./placing.ts";
 import { isLive, type PortState, portView, shutState } from "./ports.ts";
 
@@ -24,11 +25,16 @@ const ATTEMPTS = 5;
 export async function attach(core: Core, request: AttachRequest): Promise<PortView> {
   const port = guardedName(core, request.port);
   await core.hosts.ready();
-  const begun = await core.serial(() => begin(core, port, request));
-  if (begun.state !== "pending" || request.move === undefined || request.move === "prepare") return viewOf(core, begun);
+  return outcome(core, await core.serial(() => begin(core, port, request)), request.move);
+}
+
+/** Of a port that waits: once it is open. @throws MOVE_WAITING, and what became of it instead */
+export async function outcome(core: Core, begun: PortState, move: MoveKind | undefined): Promise<PortView> {
+  if (begun.state !== "pending" || move === undefined || move === "prepare") return viewOf(core, begun);
+  const { port } = begun.attachment;
   const moved = await arrival(core, port);
   if (moved !== undefined) return viewOf(core, moved);
-  if (request.move === "force") return core.serial(() => takeOver(core, port));
+  if (move === "force") return core.serial(() => takeOver(core, port));
   const { holder } = claimOf(core, begun.attachment) ?? {};
   const whose = holder === undefined ? "the port that has its NIC" : placeText(holder);
   const why = holder === undefined ? "" : silenceOf(core, holder);
@@ -38,7 +44,7 @@ export async function attach(core: Core, request: AttachRequest): Promise<PortVi
 }
 
 /** To the open port, or to the prepared one where another has the NIC. */
-async function begin(core: Core, port: InterfaceName, request: AttachRequest): Promise<PortState> {
+export async function begin(core: Core, port: InterfaceName, request: AttachRequest): Promise<PortState> {
   const link = core.parts.links.byName(port);
   if (link === undefined)
     throw new GuardError("PORT_MISSING", `interface '${port}' does not exist`, { fields: { port } });
@@ -47,7 +53,11 @@ async function begin(core: Core, port: InterfaceName, request: AttachRequest): P
     if (!sameNic(present, request)) throw portTaken(present);
     const state = core.ports.get(port);
     // A second call for what already holds cuts nothing.
-    if (state !== undefined && isBegun(core, state, request)) return state;
+    if (
+      state !== undefined &&
+      (isBegun(core, state, request) || (request.move === undefined && isStandby(core, state)))
+    )
+      return state;
   } else if (present !== undefined) await forget(core, present);
   for (const stale of staleHolders(core, request)) await forget(core, stale);
   for (let attempt = 1; ; attempt += 1) {
@@ -157,8 +167,9 @@ export function viewOf(core: Core, state: PortState): PortView {
     identity === undefined || spec === undefined || network === undefined
       ? undefined
       : address6Of({ spec, identity }, network);
-  const whereabouts = whereaboutsOf(core, state);
-  return portView(state, {
+  const paired = pairedView(core, state);
+  const whereabouts = paired.why ?? whereaboutsOf(core, state);
+  return portView(paired.state, {
     identity,
     addresses6: address6 === undefined ? [] : [address6],
     ...(network !== undefined && isLearned(network.addressing) ? { learns: network.addressing.kind } : {}),
@@ -166,7 +177,7 @@ export function viewOf(core: Core, state: PortState): PortView {
   });
 }
 
-function guardedName(core: Core, text: string): InterfaceName {
+export function guardedName(core: Core, text: string): InterfaceName {
   const port = parseInterfaceName(text);
   if (port !== undefined && isGuarded(port, core.parts.portPrefixes)) return port;
   const rule =
@@ -203,7 +214,7 @@ function mayAnswer(core: Core, text: string, other: Attachment): boolean {
 const sameNic = (attachment: Attachment, request: Pick<AttachRequest, "guest" | "nic">): boolean =>
   attachment.guest === request.guest && (request.nic === undefined || request.nic === attachment.nic);
 
-const portTaken = ({ port, guest, nic }: Attachment): GuardError =>
+export const portTaken = ({ port, guest, nic }: Attachment): GuardError =>
   new GuardError("PORT_TAKEN", `port '${port}' is attached to guest '${guest}' NIC ${nic}`, {
     fields: { port, guest, nic },
   });

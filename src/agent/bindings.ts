@@ -194,7 +194,7 @@ export async function sweep(core: Core): Promise<void> {
   const { mirror, parts } = core;
   // What is over is shut by the kernel meanwhile.
   if (isAway(core)) return;
-  const own = [...mirror.attachments.values()].flatMap((attachment) => leasesOf(core, attachment));
+  const own = [...new Set([...mirror.attachments.values()].flatMap((attachment) => leasesOf(core, attachment)))];
   const over = own.flatMap((lease) => {
     const why = whyOver(core, lease);
     return why === undefined ? [] : [{ lease, why }];

@@ -36,6 +36,7 @@ import type { Learning } from "./learning.ts";
 import type { Loop } from "./loop.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Neighbours } from "./neighbours.ts";
+import { inheritance } from "./pairs.ts";
 import type { PortState, Ports } from "./ports.ts";
 import type { PresenceParts } from "./presence.ts";
 import type { Routing } from "./router.ts";
@@ -81,6 +82,8 @@ export interface AgentParts {
   readonly auditEvery: number;
   /** How long a move waits for the port that has the NIC before it says so, in milliseconds. */
   readonly movePatience?: number;
+  /** How often it is looked who is connected where a NIC has two ports, in milliseconds. */
+  readonly carrierEvery?: number;
   /** Who this host is among others. */
   readonly presence?: PresenceParts;
 }
@@ -149,19 +152,22 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
   const { ports, mirror, parts } = core;
   const { port, ifindex } = attachment;
   const { wish, knows: kept } = ports.get(port) ?? {};
-  const isGoingOn = isAwaited(core, attachment);
+  const isGoingOn = isAwaited(core, attachment) || inheritance(core, attachment) !== undefined;
   const knows = kept ?? (isGoingOn && wish !== undefined ? core.enforcer.learned.of(wish.binding) : []);
   close(core, attachment, wish, () => ports.delete(port));
   if (mirror.attachments.get(port)?.ifindex !== ifindex) return;
   await core.writeAnew(() => {
     const own: Write = { op: "delete", key: keys.attachment(parts.host, port) };
-    const claim = releaseOf(core, attachment, knows);
+    const claim = inheritance(core, attachment, knows) ?? releaseOf(core, attachment, knows);
     const learned = isGoingOn ? { expect: [], writes: [] } : endOfAll(core, attachment);
     return {
       expect: [...claim.expect, ...learned.expect],
       writes: [...claim.writes, own, ...learned.writes],
     };
   });
+  // What stands in for a port goes with it.
+  const standIn = ports.standInOf(port)?.attachment;
+  if (standIn !== undefined) await forget(core, standIn);
 }
 
 /** Takes a port out of the kernel and from its responders, and remembers instead what `after` says. */

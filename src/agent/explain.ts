@@ -29,6 +29,8 @@ import { guardTable } from "../ruleset/guard.ts";
 import type { World } from "../ruleset/judge.ts";
 import { elementsWorld } from "../ruleset/world.ts";
 import type { Core } from "./core.ts";
+import { mayStand, whereaboutsOf } from "./moves.ts";
+import { pairedView } from "./pairs.ts";
 
 const rangeSets = new Set(guardTable.sets.filter(({ use }) => use === "ranges").map(({ name }) => name));
 
@@ -114,7 +116,7 @@ function attachmentOf(core: Core, target: string): Attachment | InterfaceName {
   if (guest === undefined) throw notAttached(target, `'${target}' is neither a port nor a guest of this host`);
   const own = [...mirror.attachments.values()]
     .filter((candidate) => candidate.guest === guest.name)
-    .sort((a, b) => a.nic - b.nic);
+    .sort((a, b) => a.nic - b.nic || Number(mayStand(core, b)) - Number(mayStand(core, a)));
   const found = own.find(({ nic }) => asked?.nic === undefined || nic === asked.nic);
   if (found !== undefined) return found;
   throw notAttached(
@@ -188,9 +190,7 @@ export function explain(core: Core, question: ExplainQuestion): ExplainAnswer {
   if (typeof found === "string") return shutAnswer(found, `port ${found} is attached to nobody`, question);
   const state = core.ports.get(found.port);
   if (state?.wish !== undefined) return answerFor(core, found, state.wish, question);
-  return shutAnswer(
-    found.port,
-    `port ${found.port} stays shut (${state?.error?.message ?? "it is not enforced yet"})`,
-    question,
-  );
+  const elsewhere = state === undefined ? undefined : (pairedView(core, state).why ?? whereaboutsOf(core, state));
+  const why = state?.error?.message ?? elsewhere ?? "it is not enforced yet";
+  return shutAnswer(found.port, `port ${found.port} stays shut (${why})`, question);
 }

@@ -131,9 +131,11 @@ export function open(core: Core, attachment: Attachment): void {
 }
 
 /** Shuts the port and reads back that it is; false when it cannot be said that it is shut, and then nobody is told so. */
-function leave(core: Core, attachment: Attachment): boolean {
+export function leave(core: Core, attachment: Attachment): boolean {
   const { port, ifindex } = attachment;
-  const wish = core.ports.get(port)?.wish ?? wishOf(core, attachment);
+  // Where this host serves the NIC by another port, what is keyed by its addresses is that one's; the rest goes with the pass that comes.
+  const isBeside = holdIn(core, attachment) === "lost" && claimOf(core, attachment)?.holder?.host === core.parts.host;
+  const wish = core.ports.get(port)?.wish ?? (isBeside ? undefined : wishOf(core, attachment));
   try {
     const knows = wish === undefined ? [] : core.enforcer.learned.of(wish.binding);
     close(core, attachment, wish, () => undefined);

@@ -35,6 +35,7 @@ import { assertReadable, tellNewer } from "./newer.ts";
 import { tellPools } from "./pools.ts";
 import { tellExceptions, unboundPorts } from "./ports.ts";
 import { watchSite } from "./site-watch.ts";
+import { attachStandIn } from "./stand-ins.ts";
 import { exportState } from "./state-export.ts";
 
 type Filter = { readonly guest?: string; readonly port?: string };
@@ -46,7 +47,8 @@ export function createOperations(core: Core): Operations {
     list: async (kind) => objectNames(core, kind).map((name) => objectView(core, kind, name)),
     get: async (kind, name) => getObject(core, kind, name),
     remove: (kind, name) => enforced(core, () => remove(core, kind, name)),
-    attach: (request) => attach(core, request),
+    attach: (request) =>
+      request.standsInFor === undefined ? attach(core, request) : attachStandIn(core, request, request.standsInFor),
     detach: (port) => serial(() => detach(core, port)),
     status: async () => status(core),
     drops: async (filter) => core.drops.counts().filter((line) => matches(line, filter)),
@@ -168,7 +170,8 @@ function guestStatus(core: Core, name: ObjectName): object {
   const guest = core.mirror.guests.get(name);
   const states = core.ports.list().filter(({ attachment }) => attachment.guest === name);
   const nics = (guest?.nics ?? []).map((nic, index) => {
-    const state = states.find(({ attachment }) => attachment.nic === index);
+    const own = states.filter(({ attachment }) => attachment.nic === index);
+    const state = own.find((one) => one.state === "applied") ?? own[0];
     const lease = nic.addresses4
       .map((address) => core.mirror.leases.get(`${nic.network}/${address}`))
       .find((found) => found !== undefined);

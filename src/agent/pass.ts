@@ -11,6 +11,7 @@ import { holdIn, isHeldBack, isInDoubt, leaveLost, mayStand, sayWhatBecame, teac
 import { tellNewer } from "./newer.ts";
 import { tellPools } from "./pools.ts";
 import { shutState, tellExceptions } from "./ports.ts";
+import { balance } from "./stand-ins.ts";
 
 /** What is known of other programs at the rules. */
 export interface Meddling {
@@ -62,6 +63,7 @@ export async function runPass(core: Core, meddling: Meddling): Promise<void> {
   if (changed) parts.log.info({ changed: result.changed, loaded }, "brought the kernel into line");
   tellRepair(core, meddling, seen && changed);
   await sayWhatBecame(core);
+  await balance(core);
 }
 
 function desiredOf(core: Core, attachments: ReadonlyMap<InterfaceName, Attachment>, look: Look): Desired {

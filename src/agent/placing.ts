@@ -68,10 +68,22 @@ function chosenNic(core: Core, guest: Guest, here: PortPlace, { nic, move }: Att
   return Math.max(0, far === -1 ? free : far);
 }
 
+/** Between its own ports a host takes nothing, and may drain. @throws HOST_TWIN, HOST_DRAINING */
+function assertTaking({ parts, hosts }: Core, claim: NicClaim | undefined): void {
+  try {
+    hosts.assertTaking();
+  } catch (error) {
+    const isOwn = claim?.holder?.host === parts.host;
+    if (!(isOwn && error instanceof GuardError && error.code === "HOST_DRAINING")) throw error;
+  }
+}
+
+const standingIn = (known: Attachment | undefined): Pick<Attachment, "standsInFor"> =>
+  known?.standsInFor === undefined ? {} : { standsInFor: known.standsInFor };
+
 /** @throws NOT_FOUND, NIC_TAKEN */
 export function placing(core: Core, port: InterfaceName, ifindex: number, request: AttachRequest): Placing {
   const { parts, hosts } = core;
-  hosts.assertTaking();
   const here = { host: parts.host, port };
   const guest = guestOf(core, request.guest);
   const nic = chosenNic(core, guest, here, request);
@@ -80,6 +92,7 @@ export function placing(core: Core, port: InterfaceName, ifindex: number, reques
       fields: { guest: guest.name, nic },
     });
   const claim = claimOn(core, guest, nic);
+  assertTaking(core, claim);
   const rival = rivalOf(core, claim, here);
   const own: Omit<Attachment, "fence"> = {
     port,
@@ -88,6 +101,7 @@ export function placing(core: Core, port: InterfaceName, ifindex: number, reques
     ...(hosts.instance === undefined ? {} : { instance: hosts.instance }),
     guest: guest.name,
     nic,
+    ...standingIn(core.mirror.attachments.get(port)),
     since: parts.clock.now(),
   };
   if (request.move === "prepare" && isApart(claim, here)) return prepared(core, { ...own, fence: claim?.fence ?? 1 });

@@ -24,6 +24,9 @@ export interface Ports {
   byIndex(ifindex: number): PortState | undefined;
   set(state: PortState): void;
   delete(port: InterfaceName): void;
+  /** The port that serves while nobody is connected at this one. */
+  standInOf(port: InterfaceName): PortState | undefined;
+  standIns(): readonly PortState[];
   /** Resolves at the next change of the port, or after so many milliseconds. */
   next(port: InterfaceName, milliseconds: number): Promise<void>;
   list(): readonly PortState[];
@@ -32,6 +35,7 @@ export interface Ports {
 export function createPorts(): Ports {
   const byName = new Map<InterfaceName, PortState>();
   const indexes = new Map<number, InterfaceName>();
+  const standIns = new Map<InterfaceName, InterfaceName>();
   const waiting = new Map<InterfaceName, Set<() => void>>();
   const tell = (port: InterfaceName): void => {
     for (const wake of waiting.get(port) ?? []) wake();
@@ -43,7 +47,8 @@ export function createPorts(): Ports {
       return name === undefined ? undefined : byName.get(name);
     },
     set: (state) => {
-      const { port, ifindex } = state.attachment;
+      const { port, ifindex, standsInFor } = state.attachment;
+      if (standsInFor !== undefined) standIns.set(standsInFor, port);
       const known = byName.get(port);
       if (known !== undefined && known.attachment.ifindex !== ifindex) indexes.delete(known.attachment.ifindex);
       byName.set(port, state);
@@ -53,9 +58,16 @@ export function createPorts(): Ports {
     delete: (port) => {
       const known = byName.get(port);
       if (known !== undefined) indexes.delete(known.attachment.ifindex);
+      const { standsInFor } = known?.attachment ?? {};
+      if (standsInFor !== undefined && standIns.get(standsInFor) === port) standIns.delete(standsInFor);
       byName.delete(port);
       tell(port);
     },
+    standInOf: (port) => {
+      const name = standIns.get(port);
+      return name === undefined ? undefined : byName.get(name);
+    },
+    standIns: () => [...standIns.values()].flatMap((name) => byName.get(name) ?? []),
     next: (port, milliseconds) =>
       new Promise((resolve) => {
         const wakes = waiting.get(port) ?? new Set();

@@ -33,7 +33,7 @@ const port = z.object({
   learns: z.enum(["relay", "snoop"]).optional().describe("its addresses are another DHCP server's to give"),
   mode: z.enum(["enforce", "observe"]),
   unchecked: z.array(z.string()),
-  state: z.enum(["applied", "pending", "prepared", "failed", "moved"]),
+  state: z.enum(["applied", "pending", "prepared", "failed", "moved", "standby"]),
   why: z.string().optional(),
   since: time,
 });
@@ -278,6 +278,11 @@ export const contract = {
         .describe(
           "put the rules in and wait, or take the NIC from the port that has it: once that lets go, or without waiting for it for ever",
         ),
+      standsInFor: z
+        .string()
+        .max(64)
+        .optional()
+        .describe("a port of this host with the same NIC: this one serves while the guest is not connected there"),
     }),
     reply: port,
     example: { body: { port: "vif1.0", guest: "web1" } },

@@ -7,6 +7,8 @@ export interface MemoryLinks extends Links {
   /** What `ip link add` would do; answers the new index, never one used before. */
   add(name: string, kind?: string): number;
   remove(ifindex: number): void;
+  /** What the other end does. */
+  setCarrier(ifindex: number, carrier: boolean): void;
   /** What `ip address add` would do. */
   addAddress(ifindex: number, address: Uint8Array): void;
 }
@@ -46,7 +48,8 @@ export function memoryLinks(): MemoryLinks {
     const changed = { ...link, ...fields };
     if (JSON.stringify(changed) === JSON.stringify(link)) return;
     links.set(ifindex, changed);
-    tell({ kind: "changed", link: changed });
+    // As the kernel: of a carrier nothing is told while the interface is down.
+    if (changed.up || !("carrier" in fields)) tell({ kind: "changed", link: changed });
   }
 
   return {
@@ -54,6 +57,7 @@ export function memoryLinks(): MemoryLinks {
     byName: (name) => [...links.values()].find((link) => link.name === name),
     byIndex: (ifindex) => links.get(ifindex),
     setUp: (ifindex, up) => change(ifindex, { up }),
+    setCarrier: (ifindex, carrier) => change(ifindex, { carrier }),
     setMac: (ifindex, mac) => change(ifindex, { mac }),
     setMaster: (ifindex, master) => {
       if (master !== 0 && links.get(master)?.kind !== "bridge")
@@ -113,6 +117,7 @@ export function memoryLinks(): MemoryLinks {
         mac,
         kind,
         up: false,
+        carrier: false,
         master: 0,
         mtu: 1500,
         alias: "",

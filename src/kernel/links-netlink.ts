@@ -31,7 +31,16 @@ const RTM = {
 const RTNLGRP_LINK = 1;
 const AF_BRIDGE = 7;
 const IFF_UP = 1;
-const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, PROTINFO: 12, LINKINFO: 18, IFALIAS: 20 } as const;
+const IFLA = {
+  ADDRESS: 1,
+  IFNAME: 3,
+  MTU: 4,
+  MASTER: 10,
+  PROTINFO: 12,
+  LINKINFO: 18,
+  IFALIAS: 20,
+  CARRIER: 33,
+} as const;
 const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 const IFLA_BRPORT = { LEARNING: 8, UNICAST_FLOOD: 9, MCAST_FLOOD: 27, BCAST_FLOOD: 30, LOCKED: 39 } as const;
 const IFLA_BR = { NF_CALL_IPTABLES: 36, NF_CALL_IP6TABLES: 37 } as const;
@@ -111,6 +120,7 @@ function readLink(message: Message): Link {
     mac: macFromBytes(address?.length === 6 ? address : new Uint8Array(6)),
     kind: readString(info.get(IFLA_INFO.KIND)),
     up: (view.getUint32(8, true) & IFF_UP) !== 0,
+    carrier: fields.get(IFLA.CARRIER)?.[0] === 1,
     master: readU32(fields.get(IFLA.MASTER)) ?? 0,
     mtu: readU32(fields.get(IFLA.MTU)) ?? 0,
     alias: readString(fields.get(IFLA.IFALIAS)),

@@ -26,6 +26,11 @@ export interface Link {
   readonly kind: string;
   /** Administrative state, IFF_UP. */
   readonly up: boolean;
+  /**
+   * Whether somebody is at the other end: a tap that a process has open, a veth whose peer is up, a vif of Xen whose guest has connected its driver.
+   * It changes also while the interface is down, and that no event tells (linkwatch_do_dev).
+   */
+  readonly carrier: boolean;
   /** ifindex of the bridge it belongs to; 0 for none. */
   readonly master: number;
   readonly mtu: number;

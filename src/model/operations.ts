@@ -41,9 +41,9 @@ export interface PortView {
   readonly unchecked: readonly string[];
   /**
    * applied: the kernel holds what it should, read back. failed: the port is shut, `why` says so. prepared: it is shut until it is asked to take its NIC.
-   * moved: it is shut because another port has its NIC now.
+   * moved: it is shut because another port has its NIC now. standby: it is shut because the other of its NIC's two ports serves.
    */
-  readonly state: "applied" | "pending" | "prepared" | "failed" | "moved";
+  readonly state: "applied" | "pending" | "prepared" | "failed" | "moved" | "standby";
   readonly why?: string;
   readonly since: number;
 }
@@ -329,6 +329,8 @@ export interface AttachRequest {
   readonly nic?: number;
   /** Without it a NIC that another port has is refused. */
   readonly move?: MoveKind;
+  /** A port of this host that has the NIC, for which this one serves while the guest is not connected there: of the two one is open. */
+  readonly standsInFor?: string;
 }
 
 /** All methods throw GuardError for what an operator can mend. */

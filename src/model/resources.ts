@@ -271,6 +271,8 @@ export interface Attachment {
   readonly fence: number;
   /** Its NIC is another port's, which has not been asked for it: the number is only that of the claim as it was. */
   readonly prepared?: true;
+  /** The other port of its NIC, for which this one serves while nobody is connected there. */
+  readonly standsInFor?: InterfaceName;
   /** Milliseconds since the Unix epoch. */
   readonly since: number;
 }

@@ -41,6 +41,7 @@ const anyBridge = (name: InterfaceName): Link => ({
   mtu: 1500,
   alias: "",
   bridgePort: undefined,
+  carrier: true,
 });
 
 function portOf(site: SiteView, target: string): { readonly port: ExplainedPort; readonly spec: NicSpec } {

@@ -30,6 +30,7 @@ const link = (ifindex: number, name: string): Link => ({
   mtu: 1500,
   alias: "",
   bridgePort: undefined,
+  carrier: true,
 });
 const host: HostView = {
   links: { byIndex: (ifindex) => link(ifindex, `vif${ifindex - 10}.0`), byName: (name) => link(1, name) },

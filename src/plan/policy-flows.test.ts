@@ -24,6 +24,7 @@ const link = (ifindex: number, name: string, kind: string): Link => ({
   mtu: 1500,
   alias: "",
   bridgePort: undefined,
+  carrier: true,
 });
 
 /** Every guest attached, in order. */

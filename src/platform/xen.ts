@@ -45,24 +45,51 @@ async function portOf(hook: Hook, vif: string): Promise<string> {
   return wanted === "" ? vif : wanted;
 }
 
+/** The tap of the emulated card, as libxl and its own scripts name it. */
+const emulated = (port: string): string => `${port}-emu`;
+
 async function rename({ host }: Hook, vif: string, port: string): Promise<void> {
   if (port === vif || (await findLink(host, vif)) === undefined) return;
   await ip(host, ["link", "set", "dev", vif, "down"]);
   await ip(host, ["link", "set", "dev", vif, "name", port]);
 }
 
-async function online(hook: Hook, vif: string): Promise<void> {
-  const port = await portOf(hook, vif);
-  // Before it is renamed: what the agent would refuse must not lose its guarded name.
-  const { portPrefixes } = await hook.client.status();
-  if (parseInterfaceName(port) === undefined || !isGuarded(port, portPrefixes))
+/** Before it is renamed: what the agent would refuse must not lose its guarded name. */
+async function checkName({ client }: Hook, port: string): Promise<void> {
+  const { portPrefixes } = await client.status();
+  if (parseInterfaceName(port) === undefined)
+    throw new GuardError(
+      "PORT_NAME",
+      `by its vifname the interface would be called "${port}", which is no name for one`,
+    );
+  if (!isGuarded(port, portPrefixes))
     throw new GuardError("PORT_NAME", `vifname "${port}" does not begin with ${portPrefixes.join(", ")}`);
-  const { guest, nic } = await nicOf(hook);
-  await rename(hook, vif, port);
+}
+
+async function setMtu(hook: Hook, port: string): Promise<void> {
   const mtu = await read(hook, `${backendOf(hook)}/mtu`);
   if (mtu !== undefined && /^\d{2,5}$/.test(mtu)) await ip(hook.host, ["link", "set", "dev", port, "mtu", mtu]);
+}
+
+async function online(hook: Hook, vif: string): Promise<void> {
+  const port = await portOf(hook, vif);
+  await checkName(hook, port);
+  const { guest, nic } = await nicOf(hook);
+  await rename(hook, vif, port);
+  await setMtu(hook, port);
   await hook.client.attach({ port, guest, nic });
   await write(hook, { [`${backendOf(hook)}/hotplug-status`]: "connected" });
+}
+
+/** Told after the vif's `online`, while the domain is paused: from here on the emulated card serves until the guest has connected its driver. */
+async function add(hook: Hook, vif: string): Promise<void> {
+  const standsInFor = await portOf(hook, vif);
+  const port = emulated(standsInFor);
+  await checkName(hook, port);
+  const { guest, nic } = await nicOf(hook);
+  await rename(hook, emulated(vif), port);
+  await setMtu(hook, port);
+  await hook.client.attach({ port, guest, nic, standsInFor });
 }
 
 /** xl prints hotplug-error; without it the operator sees only that a script failed. */
@@ -77,15 +104,15 @@ export async function xenHook(hook: Hook): Promise<void> {
   const [command, kind] = [wordAt(hook, 0), wordAt(hook, 1)];
   const vif = hook.env["vif"] ?? "";
   if (backendOf(hook) === "" || parseInterfaceName(vif) === undefined) throw strange("libxl", hook);
-  if (kind === "type_if=tap" && (command === "add" || command === "remove")) {
-    // It stands for the same NIC as the vif, which is the one that is attached; its name is guarded, so it stays shut.
-    hook.say(`the emulated card of '${vif}' stays shut: the guest's network is its PV driver's`);
-    return;
+  const isTap = kind === "type_if=tap";
+  const [begin, end] = isTap ? (["add", "remove"] as const) : (["online", "offline"] as const);
+  if (command === end) {
+    const port = await portOf(hook, vif);
+    return detachQuietly(hook, isTap ? emulated(port) : port);
   }
-  if (command === "offline") return detachQuietly(hook, await portOf(hook, vif));
-  if (command !== "online") throw strange("libxl", hook);
+  if (command !== begin) throw strange("libxl", hook);
   try {
-    await online(hook, vif);
+    await (isTap ? add(hook, vif) : online(hook, vif));
   } catch (error) {
     await tell(hook, error).catch(() => undefined);
     throw error;

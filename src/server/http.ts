@@ -77,7 +77,8 @@ function handlersOf(operations: Operations, version: string): Handlers {
     listObjects: ({ params }) => operations.list(params.kind),
     getObject: ({ params }) => operations.get(params.kind, params.name),
     removeObject: ({ params }) => operations.remove(params.kind, params.name),
-    attach: ({ body: { port, guest, nic, move } }) => operations.attach({ port, guest, ...given({ nic, move }) }),
+    attach: ({ body: { port, guest, nic, move, standsInFor } }) =>
+      operations.attach({ port, guest, ...given({ nic, move, standsInFor }) }),
     detach: ({ params }) => operations.detach(params.port),
     status: () => operations.status(),
     drops: ({ query }) => operations.drops(given(query)),

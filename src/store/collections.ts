@@ -228,6 +228,7 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
     nic: whole(0),
     fence: whole(1),
     prepared: optional(yes),
+    standsInFor: optional(interfaceName),
     since: moment,
   }),
   host: hostRecord,

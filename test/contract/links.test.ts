@@ -1,4 +1,5 @@
 /** What the agent relies on in rtnetlink: the memory double and the kernel give the same answers. */
+import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { BridgePortFlags, Link, LinkEvent, Links } from "../../src/kernel/links.ts";
@@ -31,6 +32,8 @@ interface World {
   add(name: string, kind?: "bridge" | "veth"): void;
   remove(name: string): void;
   addAddress(name: string, address: string): void;
+  /** What the other end does. */
+  connect(name: string, isConnected: boolean): void;
 }
 
 function memoryWorld(): World {
@@ -41,6 +44,8 @@ function memoryWorld(): World {
     remove: (name) => links.remove(links.list().find((link) => link.name === name)?.ifindex ?? 0),
     addAddress: (name, address) =>
       links.addAddress(links.list().find((link) => link.name === name)?.ifindex ?? 0, bytesOf(address)),
+    connect: (name, isConnected) =>
+      links.setCarrier(links.list().find((link) => link.name === name)?.ifindex ?? 0, isConnected),
   };
 }
 
@@ -56,6 +61,7 @@ function kernelWorld(): World {
         `address add ${address}/${address.includes(":") ? "64 dev" : "24 dev"} ${name}${address.includes(":") ? " nodad" : ""}`,
         `link set ${name} up`,
       ]),
+    connect: (name, isConnected) => ipBatch([`link set p-${name} ${isConnected ? "up" : "down"}`]),
   };
 }
 
@@ -205,6 +211,27 @@ describe.each([
     world.links.close();
   });
 
+  test("an interface has a carrier while its other end is there, and of one that is up it is told", async () => {
+    const world = open();
+    world.add("vif4.0");
+    const { ifindex } = get(world, "vif4.0");
+    const events: LinkEvent[] = [];
+    const watch = world.links.watch((event) => events.push(event));
+    world.links.setUp(ifindex, true);
+    expect(get(world, "vif4.0")).toMatchObject({ up: true, carrier: false });
+    for (const carrier of [true, false]) {
+      events.length = 0;
+      world.connect("vif4.0", carrier);
+      expect(get(world, "vif4.0")).toMatchObject({ up: true, carrier });
+      const isTold = (event: LinkEvent): boolean =>
+        event.kind === "changed" && event.link.ifindex === ifindex && event.link.carrier === carrier;
+      await expect.poll(() => events.some(isTold)).toBe(true);
+    }
+    watch.close();
+    world.remove("vif4.0");
+    world.links.close();
+  });
+
   test("changes and removals are told", async () => {
     const world = open();
     const events: LinkEvent[] = [];
@@ -258,4 +285,32 @@ test("an event burst that overflows the socket is told as lost, and the watch go
   watch.close();
   links.close();
   ipBatch(names.map((name) => `link del ${name}`));
+});
+
+test("a tap has a carrier while somebody has it open, up or down; nothing tells of it while it is down", async () => {
+  const links = openLinks();
+  ipBatch(["tuntap add dev vif6.0 mode tap"]);
+  const { ifindex } = links.list().find(({ name }) => name === "vif6.0") ?? { ifindex: 0 };
+  const events: LinkEvent[] = [];
+  const watch = links.watch((event) => events.push(event));
+  const tap = (): Link | undefined => links.byIndex(ifindex);
+  for (const up of [false, true]) {
+    links.setUp(ifindex, up);
+    expect(tap()).toMatchObject({ up, carrier: false });
+    await expect
+      .poll(() => up === false || events.some((event) => event.kind === "changed" && event.link.up))
+      .toBe(true);
+    events.length = 0;
+    // Opened by a program that does not set it up, and for as long as it waits.
+    const machine = spawn("socat", ["-u", "EXEC:sleep 5", "TUN,tun-type=tap,tun-name=vif6.0,iff-no-pi"]);
+    await expect.poll(() => tap()?.carrier, { timeout: 5_000 }).toBe(true);
+    machine.kill("SIGKILL");
+    await expect.poll(() => tap()?.carrier, { timeout: 5_000 }).toBe(false);
+    if (up) await expect.poll(() => events.some((event) => event.kind === "changed" && event.link.carrier)).toBe(true);
+    else expect(events.filter((event) => event.kind === "changed" && event.link.carrier)).toEqual([]);
+    expect(tap()?.up).toBe(up);
+  }
+  watch.close();
+  links.close();
+  ipBatch(["link del vif6.0"]);
 });

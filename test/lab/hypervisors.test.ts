@@ -187,14 +187,68 @@ describe("Xen", () => {
     expect(await attached()).toEqual([`${one.port} guest1/0`]);
     expect(await platform.lab.must("host", ["cat", `/sys/class/net/${one.port}/mtu`])).toBe("1400\n");
     expect(await reaches(one)).toBe(true);
-    const emulated = await call(backend, one.port, ["add", "type_if=tap"], { INTERFACE: `${one.port}-emu` });
-    expect(emulated).toMatchObject({ status: 0 });
-    expect(emulated.stderr).toContain("stays shut");
     expect((await call(backend, one.port, offline)).status).toBe(0);
     expect((await call("backend/vif/9/0", one.port, offline)).status, "again, and all keys are gone").toBe(0);
     expect((await call(backend, one.port, offline, noAgent)).status, "again, without an agent").toBe(0);
     expect(await attached()).toEqual([]);
     expect(await reaches(one)).toBe(false);
+  });
+
+  test("an HVM guest: after the vif comes its emulated card and serves; either may end first, and be told twice", async () => {
+    const emulated = `${one.port}-emu`;
+    const tap = { INTERFACE: emulated };
+    const [add, remove] = [
+      ["add", "type_if=tap"],
+      ["remove", "type_if=tap"],
+    ];
+    const backend = await create({ domid: 11, name: "guest1", mac: one.mac, more: { type: "vif_ioemu", mtu: "1400" } });
+    // The guest has not connected its driver.
+    await platform.lab.must(one.box, ["ip", "link", "set", "eth0", "down"]);
+    await platform.lab.must("host", ["ip", "tuntap", "add", "dev", emulated, "mode", "tap"]);
+    const early = await call(backend, one.port, add, tap);
+    expect(early.status, "there is no vif yet").toBe(3);
+    expect(await key(`${backend}/hotplug-error`)).toContain(`port '${one.port}' is not attached`);
+    for (let round = 0; round < 2; round += 1) {
+      expect(await call(backend, one.port, online, tap)).toMatchObject({ status: 0, stderr: "" });
+      expect(await call(backend, one.port, add, tap)).toMatchObject({ status: 0, stderr: "" });
+      expect((await call(backend, one.port, add, tap)).status, "again").toBe(0);
+      expect((await call(backend, one.port, online, tap)).status, "again").toBe(0);
+      const { ports } = await platform.client.status();
+      expect(ports.map(({ port, state }) => [port, state])).toEqual([
+        [one.port, "standby"],
+        [emulated, "applied"],
+      ]);
+      expect(await platform.lab.must("host", ["cat", `/sys/class/net/${emulated}/mtu`])).toBe("1400\n");
+      for (const words of round === 0 ? [offline, remove] : [remove, offline])
+        expect((await call(backend, one.port, words, tap)).status).toBe(0);
+      expect(await attached()).toEqual([]);
+    }
+    expect((await call(backend, one.port, remove, { ...tap, ...noAgent })).status, "again, without an agent").toBe(0);
+    await call(backend, one.port, online, tap);
+    const lonely = await call(backend, one.port, add, { ...tap, ...noAgent });
+    expect([lonely.status, await key(`${backend}/hotplug-status`)]).toEqual([7, "error"]);
+    expect(await attached(), "xl then ends the domain").toEqual([`${one.port} guest1/0`]);
+    await call(backend, one.port, offline, tap);
+    await platform.lab.must("host", ["ip", "link", "del", emulated]);
+    await platform.lab.must(one.box, ["ip", "link", "set", "eth0", "up"]);
+  });
+
+  test("the emulated card of a vif with a name is called after it", async () => {
+    const emulated = `${one.port}-emu`;
+    await platform.lab.must("host", ["ip", "tuntap", "add", "dev", emulated, "mode", "tap"]);
+    const backend = await create({ domid: 12, name: "guest1", mac: one.mac, more: { vifname: "vif-w" } });
+    expect((await call(backend, one.port, online)).status).toBe(0);
+    const add = ["add", "type_if=tap"];
+    await store({ [`${backend}/vifname`]: "vif-frontends1" });
+    const long = await call(backend, one.port, add);
+    expect(long.stderr).toContain('would be called "vif-frontends1-emu"');
+    await store({ [`${backend}/vifname`]: "vif-w" });
+    expect(await call(backend, one.port, add)).toMatchObject({ status: 0, stderr: "" });
+    expect(await attached()).toEqual(["vif-w guest1/0", "vif-w-emu guest1/0"]);
+    expect((await call(backend, one.port, offline)).status).toBe(0);
+    expect(await attached()).toEqual([]);
+    await platform.lab.must("host", ["ip", "link", "del", "vif-w-emu"]);
+    await platform.lab.must("host", ["ip", "link", "set", "dev", "vif-w", "down", "name", one.port]);
   });
 
   test("a start that cannot be guarded fails, and xl has the words", async () => {

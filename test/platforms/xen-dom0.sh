@@ -42,6 +42,14 @@ spec: { nics: [{ network: lan0, address4: 203.0.113.10 }] }
 kind: guest
 name: u2
 spec: { nics: [{ network: lan0, address4: 203.0.113.11 }] }
+---
+kind: guest
+name: h1
+spec: { nics: [{ network: lan0, address4: 203.0.113.12 }] }
+---
+kind: guest
+name: h2
+spec: { nics: [{ network: lan0, address4: 203.0.113.13 }] }
 SITE
 # Node takes seconds to start here, an agent half a minute on a busy machine.
 agent() {
@@ -106,6 +114,7 @@ step wrong mac
 domain u3 fe:00:cb:00:71:0a ""
 sed -i 's/^name = "u3"/name = "u2"/' /run/u3.cfg
 xl create /run/u3.cfg 2>&1; echo "status $?"
+. test/platforms/xen-hvm.sh
 step no agent
 kill $agent
 wait $agent

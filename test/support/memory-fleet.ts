@@ -203,6 +203,10 @@ spec: { nics: [ { network: lan0, ${nic} } ] }
 `;
 }
 
+const ADDRESS = Uint8Array.of(10, 0, 0, 10);
+/** Keyed by addresses alone. */
+const addressSets = ["answers4"] as const;
+
 /** Address and MAC of one. */
 const NEIGHBOUR = [10, 0, 0, 2, 2, 0, 0, 0, 0, 2, 0, 0];
 
@@ -216,7 +220,9 @@ const finds: Readonly<Record<Wired, RouteItem["kind"]>> = {
 };
 
 /** What a host is started with besides, asked at every start. */
-export type OwnParts = (label: string) => Partial<Pick<AgentParts, "host" | "epoch" | "clock" | "presence">>;
+export type OwnParts = (
+  label: string,
+) => Partial<Pick<AgentParts, "host" | "epoch" | "clock" | "presence" | "movePatience">>;
 
 function createHost(name: string, wired: Wired, store: Store, looked: () => void, own: OwnParts) {
   const [nft, links, routes, sysctls, frames] = [
@@ -253,6 +259,7 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
       store: storeSeenBy(store, born, line),
       host: hostIdOf(name),
       movePatience: 20,
+      carrierEvery: 10,
       storeHealth: health,
       ...own(name),
     }).catch((error: unknown) => {
@@ -316,6 +323,11 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
     unplug: (port: string) => links.remove(linkOf(port)?.ifindex ?? 0),
     attach: (port: string, move?: MoveKind): Promise<PortView> =>
       running().operations.attach({ port, guest: "web1", nic: 0, ...(move === undefined ? {} : { move }) }),
+    /** Beside the port that has the NIC: of the two one is open. */
+    standIn: (port: string, standsInFor: string): Promise<PortView> =>
+      running().operations.attach({ port, guest: "web1", nic: 0, standsInFor }),
+    /** The guest connects its driver there, or does not any more. */
+    connect: (port: string, isConnected: boolean) => links.setCarrier(linkOf(port)?.ifindex ?? 0, isConnected),
     detach: (port: string) => running().operations.detach(port),
     apply: () => running().operations.apply(loadSite(site(wired), "site"), { dryRun: false }),
     remove: () => running().operations.remove("guest", "web1"),
@@ -335,6 +347,16 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
     disturb: () => nft.meddle("flush"),
     frames,
     linkOf,
+    /** What the kernel holds of the guest's address, whichever port it is for: proxy entries, and elements of sets. */
+    ofAddress: (): readonly string[] => {
+      const isOwn = (octets: Uint8Array): boolean => octets.join().includes(ADDRESS.join());
+      const elements = [...nft.tables("netdev")].flatMap((table) =>
+        addressSets.flatMap((set) =>
+          (nft.elements({ family: "netdev", table, set }) ?? []).flatMap(({ key }) => (isOwn(key) ? set : [])),
+        ),
+      );
+      return [...elements, ...routes.held("proxy").flatMap(({ kind, address }) => (isOwn(address) ? kind : []))];
+    },
     /** As the rules do when a neighbour has answered the guest. */
     learn: (port: string): void => {
       const [table = ""] = nft.tables("netdev");

@@ -68,12 +68,18 @@ export const attachCommand: Command = {
       type: "boolean",
       text: "with --move: when it does not answer, take the NIC all the same. TWO HOSTS ANSWER FOR ONE ADDRESS if that host is not off",
     },
+    "stand-in-for": {
+      type: "string",
+      value: "PORT",
+      text: "serve for that port of the same NIC while the guest is not connected there: of the two one is open",
+    },
   },
   examples: [
     "vifguard attach vif1.0 --guest web1",
     "vifguard attach tap7 --guest db1 --nic 1",
     "vifguard attach vif9.0 --guest web1 --move",
     "vifguard attach vif9.0 --guest web1 --prepare",
+    "vifguard attach vif1.0-emu --guest web1 --stand-in-for vif1.0",
   ],
   run: async (input, io) => {
     const format = formatOf(input);
@@ -81,11 +87,13 @@ export const attachCommand: Command = {
     const nic = nicNumber(input);
     if (guest === undefined) throw new GuardError("USAGE", "--guest is missing: whose port is it?");
     const move = moveKind(input);
+    const standsInFor = input.option("stand-in-for");
     const port = await clientFor(input, io).attach({
       port: input.argument("PORT"),
       guest,
       ...(nic === undefined ? {} : { nic }),
       ...(move === undefined ? {} : { move }),
+      ...(standsInFor === undefined ? {} : { standsInFor }),
     });
     await show(io, format, port, () => attachedText(port));
     return 0;
