@@ -5,8 +5,8 @@ import { hostStates } from "../model/hosts.ts";
 import { moveKinds } from "../model/operations.ts";
 import { reasonTable } from "../model/reasons.ts";
 import { kinds } from "../model/resources.ts";
-import { watchKinds } from "../model/watch.ts";
 import type { RouteId } from "./routes.ts";
+import { stateLine, watchEvent, watchQuery } from "./state-contract.ts";
 
 const kind = z.enum(kinds);
 const time = z.number().describe("milliseconds since 1970");
@@ -198,28 +198,6 @@ const matrixClass = z.object({
 const dropFilter = z.strictObject({ guest: z.string().optional(), port: z.string().optional() });
 const objectPath = z.object({ kind, name: z.string() });
 const none = z.object({});
-const stateLine = z.union([
-  z.object({
-    vifguard: z.literal("state"),
-    format: z.number(),
-    version: z.string(),
-    host: z.string(),
-    revision: z.number(),
-    at: z.string(),
-    from: z.enum(["store", "copy"]).describe("copy: etcd was away, and this is what the host knew last"),
-  }),
-  z.object({ key: z.string(), value: z.unknown() }),
-  z.object({ entries: z.number(), sha256: z.string().describe("of all lines before it") }),
-]);
-const watchEvent = z.object({
-  at: time,
-  revision: z.number(),
-  action: z.enum(["put", "delete", "missed"]).describe("missed: everything may be another by now"),
-  kind: z.enum(watchKinds).optional(),
-  name: z.string().optional(),
-  text: z.string(),
-  value: z.unknown().optional(),
-});
 
 export interface Exchange {
   readonly params: z.ZodType;
@@ -387,14 +365,7 @@ export const contract = {
   exportState: { ...nothing, reply: stateLine, example: {} },
   watch: {
     ...nothing,
-    query: z.strictObject({
-      kinds: z
-        .string()
-        .transform((text) => text.split(","))
-        .pipe(z.array(z.enum(watchKinds)))
-        .optional()
-        .describe(`some of ${watchKinds.join(", ")}, with commas between them`),
-    }),
+    query: watchQuery,
     reply: watchEvent,
     example: { query: { kinds: "guest,port" } },
   },

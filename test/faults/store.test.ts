@@ -164,7 +164,7 @@ test("the database is full: changes are refused and say why, guests go on, and i
     const [host] = world.hosts;
     if (host === undefined) throw new TypeError("no hosts");
     const refusal = host.client.apply(
-      [{ path: "a", text: "kind: guest\nname: full\nspec: { nics: [{ network: lan0 }] }" }],
+      [{ path: "a", text: "kind: guest\nname: full\nspec: { nics: [{ network: lan2 }] }" }],
       { dryRun: false },
     );
     await expect(refusal).rejects.toThrow(/space exceeded.*docs\/fleet\.md/);

@@ -16,6 +16,7 @@ import {
   guestText,
   isRoutedGuest,
   type Mover,
+  ROOMY_NETWORK,
   raiseFaultWorld,
 } from "./fault-world.ts";
 import { eventually } from "./guarded-lab.ts";
@@ -53,7 +54,7 @@ const LONGEST_GAP = 1_000;
 
 /** Several at once show whether a change is made whole. */
 const guestsText = (names: readonly string[]): string =>
-  names.map((name) => guestText(name, "network: lan0")).join("\n---\n");
+  names.map((name) => guestText(name, `network: ${ROOMY_NETWORK}`)).join("\n---\n");
 
 async function outcome(act: () => Promise<void>): Promise<string> {
   try {

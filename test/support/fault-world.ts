@@ -55,7 +55,9 @@ const GUESTS = 12;
 const ROUTED = [3, 4, 5, 7];
 const MOVERS = [6, 7];
 const ROUTED_PREFIX = "198.51.100";
-export const ROUTED_NETWORK = "lan1";
+const ROUTED_NETWORK = "lan1";
+/** Of guests that come and go and are never attached: what they give up is nobody's for a while. */
+export const ROOMY_NETWORK = "lan2";
 
 const isRouted = (index: number): boolean => ROUTED.includes(index);
 
@@ -77,6 +79,7 @@ function siteOf(lab: Lab, guests: readonly GuestBox[]): string {
   const managed = "  addressing: { kind: managed, macScheme: ip, leaseSeconds: 3600 }\n  groups: [open]";
   return [
     `kind: network\nname: lan0\nspec:\n  prefix4: ${prefix4}\n  gateway4: ${gateway.address}\n  prefix6: ${prefix6}\n  gateway6: ${GATEWAY6}\n  range4: [203.0.113.100-203.0.113.220]\n  wiring: { kind: bridged, bridge: ${HOST_BRIDGE}, uplink: eth0 }\n${managed}`,
+    `kind: network\nname: ${ROOMY_NETWORK}\nspec:\n  prefix4: 10.77.0.0/20\n  gateway4: 10.77.0.1\n  range4: [10.77.0.10-10.77.15.250]\n  wiring: { kind: bridged, bridge: ${HOST_BRIDGE} }\n${managed}`,
     `kind: network\nname: ${ROUTED_NETWORK}\nspec:\n  prefix4: ${ROUTED_PREFIX}.0/24\n  gateway4: ${ROUTED_PREFIX}.1\n  wiring: { kind: routed, uplink: ${HOST_BRIDGE}, gives: address }\n${managed}`,
     "kind: group\nname: open\nspec: { ingress: [{ protocol: any, from: any }] }",
     ...guests.map((guest) =>
