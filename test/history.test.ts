@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Agent } from "../src/agent/agent.ts";
 import { startMirror } from "../src/agent/mirror.ts";
+import type { Scope } from "../src/agent/scope.ts";
 import { loadSite } from "../src/config/load.ts";
 import { memoryLinks } from "../src/kernel/links-memory.ts";
 import type { NftChange, SetRef } from "../src/kernel/nft.ts";
@@ -65,6 +66,8 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   fc.record({ kind: fc.constantFrom("flush", "restart", "no-bridge") }),
 );
 
+const scopes = fc.constantFrom<Scope>("site", "host");
+
 /** Nothing among these is left to be tried again later. */
 const orderly: fc.Arbitrary<Event> = fc.oneof(
   fc.record({
@@ -91,8 +94,8 @@ const orderly: fc.Arbitrary<Event> = fc.oneof(
   fc.record({ kind: fc.constantFrom("flush", "restart", "no-bridge") }),
 );
 
-/** One host that goes through it all. */
-async function createWorld() {
+/** One host that goes through it all, with the whole site or with what its ports need. */
+async function createWorld(scope: Scope = "site") {
   const nft = memoryNft();
   const links = memoryLinks();
   const store = memoryStore(clock);
@@ -117,6 +120,7 @@ async function createWorld() {
       nft: counted,
       links,
       store,
+      scope,
     });
   let agent = await start();
   const apply = async (text: string): Promise<unknown> =>
@@ -192,7 +196,7 @@ async function createWorld() {
 
   /** What the kernel still lacks, or has too much of. */
   async function differences(): Promise<Record<"rules" | "links" | "ports" | "judged", number>> {
-    const mirror = await startMirror(store, hostId);
+    const mirror = await startMirror(store, hostId, undefined, { scope });
     const { wish } = desiredHost(mirror, mirror.attachments.values(), { links, families: skeleton.families }, EPOCH);
     await mirror.stop();
     const sets = wishedSets(skeleton.tables).map(({ family, set }) => ({
@@ -240,8 +244,8 @@ async function playAll(world: Awaited<ReturnType<typeof createWorld>>, history: 
 test("any history ends in the kernel state that the store asks for, and a second pass is empty", async () => {
   let portsSeen = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(event, { maxLength: 30 }), async (history) => {
-      const world = await createWorld();
+    fc.asyncProperty(scopes, fc.array(event, { maxLength: 30 }), async (scope, history) => {
+      const world = await createWorld(scope);
       try {
         await playAll(
           world,
@@ -273,8 +277,8 @@ test("after every step of any history the kernel holds what the store asks for, 
   let ports = 0;
   let judged = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(orderly, { maxLength: 25 }), async (history) => {
-      const world = await createWorld();
+    fc.asyncProperty(scopes, fc.array(orderly, { maxLength: 25 }), async (scope, history) => {
+      const world = await createWorld(scope);
       try {
         await world.apply(allGroups + [1, 2, 3, 4].map((n) => guest(n)).join(""));
         for (const e of history) {

@@ -5,7 +5,7 @@ import type { StateHead } from "../src/model/state.ts";
 import { type ImportOptions, importState } from "../src/store/import-state.ts";
 import { memoryStore } from "../src/store/memory.ts";
 import { storeFormat } from "../src/store/migrate.ts";
-import { readState, stateLines } from "../src/store/state-file.ts";
+import { readState, type StateFile, stateLines } from "../src/store/state-file.ts";
 import type { Json, Store } from "../src/store/store.ts";
 import { codeOf, put, testClock } from "./store.contract.ts";
 import { filledStore } from "./support/filled-store.ts";
@@ -39,7 +39,6 @@ const head: StateHead = {
   host: "h1",
   revision: 7,
   at: "2030-01-01T00:00:00Z",
-  from: "store",
 };
 const NOW = 1_700_000_000_000;
 const how: ImportOptions = { replace: false, dryRun: false, now: NOW, settleMs: 0 };
@@ -82,6 +81,30 @@ function cutAfter(store: Store, commits: number): Store {
     },
   };
 }
+
+const isDerived = (key: string): boolean => key.startsWith("member/") || key.startsWith("carrier/");
+
+/** As somebody else wrote it. */
+function rewritten(file: StateFile, change: (entries: Map<string, Json>) => void): StateFile {
+  const entries = new Map(file.entries);
+  change(entries);
+  return { ...file, entries };
+}
+
+test("what is derived from guests is made anew by an import, whatever the file says of it", async () => {
+  const source = await filled();
+  const right = site_(await held(source));
+  expect(Object.keys(right).filter(isDerived).length, "there is something to be made").toBeGreaterThan(2);
+  const file = rewritten(await fileOf(source), (entries) => {
+    const [first = "", second = ""] = [...entries.keys()].filter(isDerived);
+    entries.set(first, { ...Object(entries.get(first)), addresses4: ["10.9.9.9"] });
+    entries.delete(second);
+    entries.set("member/lan0/nobody/0", entries.get(second) ?? { ...Object(entries.get(first)) });
+  });
+  const target = memoryStore(testClock());
+  await importState(target, file, how);
+  expect(site_(await held(target))).toEqual(right);
+});
 
 describe("a file of a state", () => {
   test("is read back as it was written, whatever kinds of records there are", async () => {
@@ -173,12 +196,19 @@ describe("an import into an empty store", () => {
   test("of an older format brings it up to this one", async () => {
     const file = await fileOf(await filled());
     const entries = new Map(
-      [...file.entries].filter(([key]) => !key.startsWith("claim/")).map(([key, value]) => [key, { ...Object(value) }]),
+      [...file.entries]
+        .filter(([key]) => !key.startsWith("claim/") && !isDerived(key))
+        .map(([key, value]) => [key, { ...Object(value) }]),
     );
     delete entries.get("attachment/h1/vif1.0").fence;
     const to = memoryStore(testClock());
     await importState(to, { ...file, head: { ...head, format: 3 }, entries }, how);
     expect((await held(to))["claim/web1/0"]).toEqual(claim(1, "h1"));
+    expect(
+      Object.keys(await held(to))
+        .filter(isDerived)
+        .sort(),
+    ).toEqual([...file.entries.keys()].filter(isDerived).sort());
     expect((await held(to))["attachment/h1/vif1.0"]).toMatchObject({ fence: 1 });
     expect(await codeOf(() => importState(to, { ...file, head: { ...head, format: storeFormat + 1 } }, how))).toBe(
       "STATE_INVALID",

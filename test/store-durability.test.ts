@@ -428,7 +428,10 @@ describe("an older format", () => {
       expect(record(`claim/web1/${nic}`)).toEqual({ fence: 1, holder: { host: "h1", port } });
     for (const port of ["vif1.0", "vif1.1", "vif9.0"] as const)
       expect(record(`attachment/h1/${port}`)).toEqual({ ...before[`attachment/h1/${port}`], fence: 1 });
-    expect(entries.size, "and nothing else came into being").toBe(Object.keys(before).length + 2);
+    for (const nic of [0, 1])
+      expect(record(`member/lan0/web1/${nic}`)).toMatchObject(before["guest/web1"].nics[nic] ?? {});
+    expect(record("carrier/web/web1/0")).toEqual(record("member/lan0/web1/0"));
+    expect(entries.size, "and nothing else came into being").toBe(Object.keys(before).length + 2 + 3);
     await store.close();
   });
 });

@@ -5,7 +5,7 @@ import { GuardError } from "../src/model/errors.ts";
 import { openFleetStore } from "../src/store/fleet.ts";
 import { createStoreHealth } from "../src/store/health.ts";
 import { memoryStore } from "../src/store/memory.ts";
-import type { Change, Json, Store } from "../src/store/store.ts";
+import type { Change, Json, Place, Store } from "../src/store/store.ts";
 import { codeOf, commits, put, storeContract, testClock, write } from "./store.contract.ts";
 
 storeContract("fleet store", async (clock, options) => ({
@@ -46,6 +46,7 @@ function pair() {
   };
   return {
     remote,
+    copied: async () => [...(await copy.read("copied/")).entries.keys()].map((key) => key.slice("copied/".length)),
     /** Answers, and takes nothing. */
     refuse: (now: boolean) => {
       isFull = now;
@@ -65,16 +66,16 @@ function pair() {
   };
 }
 
-const held = async (store: Store): Promise<Record<string, Json>> =>
-  Object.fromEntries([...(await store.read("")).entries].map(([key, { value }]) => [key, value]));
+const held = async (store: Store, place: Place = ""): Promise<Record<string, Json>> =>
+  Object.fromEntries([...(await store.read(place)).entries].map(([key, { value }]) => [key, value]));
 
 /** Reads and follows, as an agent does. */
-async function follow(store: Store) {
-  const { revision } = await store.read("");
+async function follow(store: Store, place: Place = "") {
+  const { revision } = await store.read(place);
   const stopping = new AbortController();
   const seen: Change[] = [];
   const done = (async () => {
-    for await (const change of store.watch("", revision, stopping.signal)) seen.push(change);
+    for await (const change of store.watch(place, revision, stopping.signal)) seen.push(change);
   })();
   return {
     seen,
@@ -128,6 +129,45 @@ describe("while the remote store is away", () => {
     away(false);
     await expect.poll(async () => (await held(remote))["lease/x"]).toEqual(bound(200));
     await agent.stop();
+  });
+
+  test("each part is shown as new as it was read and followed, and what is not needed any more is not kept", async () => {
+    const { away, start, remote, copied } = pair();
+    await commits(
+      remote,
+      write(put("guest/a", 1), put("guest/ab", 1), put("member/lan0/a/0", 1), put("member/lan1/b/0", 1)),
+    );
+    const store = start();
+    const [guest, near, far] = [{ key: "guest/a" }, "member/lan0/", "member/lan1/"] as const;
+    const { revision } = await store.read(guest);
+    await store.read(near);
+    await store.read(far);
+    const agent = await follow(store, near);
+    await commits(remote, write(put("member/lan0/c/0", 2), put("member/lan1/c/0", 2), put("guest/a", 2)));
+    await expect.poll(() => agent.seen.length).toBe(1);
+    away(true);
+    expect([...(await store.read(near)).entries.keys()]).toEqual(["member/lan0/a/0", "member/lan0/c/0"]);
+    expect((await store.read(near)).revision).toBe(revision + 1);
+    expect([...(await store.read(far)).entries.keys()], "not followed").toEqual(["member/lan1/b/0"]);
+    expect((await store.read(far)).revision).toBe(revision);
+    expect((await store.read(guest)).entries.get("guest/a")).toEqual({ key: "guest/a", value: 1, revision });
+    expect(await codeOf(() => store.read("member/")), "no more than its parts").toBe("STORE_UNAVAILABLE");
+    await store.keepOnly?.([guest, near]);
+    expect(await codeOf(() => store.read(far))).toBe("STORE_UNAVAILABLE");
+    expect((await store.read(near)).entries.size, "control").toBe(2);
+    expect(await copied()).toEqual(["guest/a", "member/lan0/a/0", "member/lan0/c/0"]);
+    await agent.stop();
+  });
+
+  test("a copy of another format gives way to the first part that is read", async () => {
+    const { away, start, remote, copied } = pair();
+    await commits(remote, write(put("guest/a", 1), put("guest/b", 1)));
+    await start().read("");
+    await start(2).read({ key: "guest/b" });
+    expect(await copied()).toEqual(["guest/b"]);
+    away(true);
+    expect(await held(start(2), { key: "guest/b" })).toEqual({ "guest/b": 1 });
+    expect(await codeOf(() => start().read(""))).toBe("STORE_UNAVAILABLE");
   });
 
   test("what somebody else wrote meanwhile stands", async () => {

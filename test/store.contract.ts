@@ -4,7 +4,18 @@ import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Clock } from "../src/model/clock.ts";
 import { GuardError } from "../src/model/errors.ts";
-import type { Change, Commit, Json, Key, LeaseId, Revision, Store, Transaction, Write } from "../src/store/store.ts";
+import type {
+  Change,
+  Commit,
+  Json,
+  Key,
+  LeaseId,
+  Place,
+  Revision,
+  Store,
+  Transaction,
+  Write,
+} from "../src/store/store.ts";
 
 export interface Subject {
   readonly store: Store;
@@ -70,11 +81,11 @@ async function take(store: Store, prefix: Key, after: Revision, count: number): 
 }
 
 /** Collects a watch in the background until it is stopped or ends. */
-function collect(store: Store, prefix: Key, after: Revision) {
+function collect(store: Store, place: Place, after: Revision) {
   const seen: Change[] = [];
   const stopping = new AbortController();
   const done = (async () => {
-    for await (const change of store.watch(prefix, after, stopping.signal)) seen.push(change);
+    for await (const change of store.watch(place, after, stopping.signal)) seen.push(change);
   })();
   return {
     seen,
@@ -259,6 +270,26 @@ function watches(fresh: Fresh): void {
       },
     ]);
     expect((await take(store, "", 1, 2)).map(({ revision }) => revision)).toEqual([2, 3]);
+  });
+
+  test("a single key is read and watched alone, and watches side by side end each by itself", async () => {
+    const store = await fresh();
+    await commits(store, write(put("guest/a", 1), put("guest/ab", 1), put("guest/a/b", 1)));
+    const one = { key: "guest/a" } as const;
+    expect([...(await store.read(one)).entries.keys()]).toEqual(["guest/a"]);
+    expect((await store.read({ key: "guest/none" })).entries.size).toBe(0);
+    const watches = [collect(store, one, 1), collect(store, "guest/", 1), collect(store, { key: "guest/none" }, 1)];
+    const [alone, all, none] = watches;
+    await commits(store, write(put("guest/ab", 2), put("guest/a/b", 2)));
+    await commits(store, write(put("guest/a", 3), put("guest/ab", 3)));
+    await eventually(() => all?.seen.length === 2 && alone?.seen.length === 1);
+    expect(alone?.seen).toEqual([{ revision: 3, changes: [{ key: "guest/a", value: 3 }] }]);
+    await alone?.stop();
+    await commits(store, write(del("guest/a"), put("guest/none", 1)));
+    await eventually(() => all?.seen.length === 3 && none?.seen.length === 1);
+    expect(alone?.seen).toHaveLength(1);
+    expect(none?.seen).toEqual([{ revision: 4, changes: [{ key: "guest/none", value: 1 }] }]);
+    await Promise.all(watches.map((watch) => watch.stop()));
   });
 
   test("read, then watch from there: nothing is missed in between", async () => {

@@ -38,6 +38,7 @@ import { createPorts } from "./ports.ts";
 import { watchRouting } from "./routing-watch.ts";
 import { createSerial } from "./serial.ts";
 import { watchCarriers } from "./stand-ins.ts";
+import { createWholeSite } from "./whole-site.ts";
 
 export interface Agent {
   readonly operations: Operations;
@@ -112,7 +113,8 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   };
   const isOwn = (own: Attachment): boolean =>
     own.instance === undefined || own.instance === hosts.instance || own.epoch === parts.epoch;
-  const [mirror] = await Promise.all([startMirror(store, parts.host, failed, isOwn), claimed]);
+  const [mirror] = await Promise.all([startMirror(store, parts.host, failed, { isOwn, scope: parts.scope }), claimed]);
+  const site = createWholeSite(parts, { isOwn }, parts.scope === "host" ? undefined : mirror);
 
   const loop = startLoop(
     () => serial(() => runPass(core, meddling)),
@@ -135,6 +137,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   const core: Core = {
     parts,
     mirror,
+    whole: site.mirror,
     enforcer,
     ports,
     conditions,
@@ -184,7 +187,8 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
         throw new GuardError("CONFLICT", `'${commit.conflict}' was changed meanwhile`, {
           fields: { key: commit.conflict },
         });
-      await mirror.caughtUp(commit.revision);
+      await mirror.wrote(transaction.writes, commit.revision);
+      await site.wrote(transaction.writes, commit.revision);
     },
     writeAnew: async (make) => {
       for (let attempt = 1; ; attempt += 1) {
@@ -195,7 +199,8 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
         await core.news(revision);
       }
     },
-    news: (revision) => Promise.race([mirror.caughtUp(revision + 1), sleep(NEWS_WITHIN, undefined, { ref: false })]),
+    news: (revision) => core.newsOf(mirror, revision),
+    newsOf: (of, revision) => Promise.race([of.caughtUp(revision + 1), sleep(NEWS_WITHIN, undefined, { ref: false })]),
     random: (count) => randomFillSync(new Uint8Array(count)),
   };
 
@@ -311,6 +316,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
       core.neighbours.stop();
       core.flows.stop();
       core.drops.close();
+      await site.stop();
       await hosts.stop();
       await mirror.stop();
     },

@@ -2,7 +2,7 @@
 
 import { isLearned } from "../model/addressing.ts";
 import { GuardError, isConflict } from "../model/errors.ts";
-import { type InterfaceName, isGuarded, parseHostId, parseInterfaceName } from "../model/names.ts";
+import { type InterfaceName, isGuarded, parseHostId, parseInterfaceName, parseObjectName } from "../model/names.ts";
 import type { AttachRequest, MoveKind, PortView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import { portWish } from "../plan/desired.ts";
@@ -12,6 +12,7 @@ import { holdOf, nextFence, taken } from "../plan/nic-claims.ts";
 import { address6Of } from "../plan/sources.ts";
 import type { Translation } from "../ruleset/nat-elements.ts";
 import { type Core, claimChange, claimOf, close, forget, hostView, setPort } from "./core.ts";
+import type { Mirror } from "./mirror.ts";
 import { holdIn, open, placeText, silenceOf, teach, whereaboutsOf } from "./moves.ts";
 import { isStandby, pairedView } from "./pairs.ts";
 import { type Placing, placing, staleHolders } from "./placing.ts";
@@ -25,7 +26,7 @@ const ATTEMPTS = 5;
 export async function attach(core: Core, request: AttachRequest): Promise<PortView> {
   const port = guardedName(core, request.port);
   await core.hosts.ready();
-  return outcome(core, await core.serial(() => begin(core, port, request)), request.move);
+  return outcome(core, await begunWith(core, port, request), request.move);
 }
 
 /** Of a port that waits: once it is open. @throws MOVE_WAITING, and what became of it instead */
@@ -41,6 +42,18 @@ export async function outcome(core: Core, begun: PortState, move: MoveKind | und
   throw new GuardError("MOVE_WAITING", `port '${port}' is prepared, but ${whose} has not let go${why}`, {
     fields: { port, ...holder },
   });
+}
+
+/** What the port needs of the store is there before it is its turn. */
+async function begunWith(core: Core, port: InterfaceName, request: AttachRequest): Promise<PortState> {
+  const guest = parseObjectName(request.guest);
+  const letGo = guest === undefined ? () => undefined : await core.mirror.ask(guest);
+  try {
+    return await core.serial(() => begin(core, port, request));
+  } finally {
+    // By now its attachment says so.
+    letGo();
+  }
 }
 
 /** To the open port, or to the prepared one where another has the NIC. */
@@ -82,7 +95,7 @@ function isBegun(core: Core, { attachment, state }: PortState, { move }: AttachR
 
 async function place(core: Core, { attachment, waits, transaction }: Placing): Promise<PortState> {
   const wish = portWish(core.mirror, core.facts(), attachment, hostView(core));
-  assertSharedHere(core, attachment, wish.binding.nat);
+  await assertSharedHere(core, attachment, wish.binding.nat);
   const isPrepared = core.ports.get(attachment.port)?.state === "prepared";
   if (!waits) {
     await core.write(transaction);
@@ -186,13 +199,13 @@ export function guardedName(core: Core, text: string): InterfaceName {
 }
 
 /** Two hosts that answer for one address take each other's packets. @throws ADDRESS_TAKEN */
-function assertSharedHere(core: Core, { guest, nic }: Attachment, nat: Translation | undefined): void {
+async function assertSharedHere(core: Core, { guest, nic }: Attachment, nat: Translation | undefined): Promise<void> {
   if (nat === undefined || sharedAddresses(nat).length === 0) return;
-  const { mirror } = core;
+  const mirror = await core.whole();
   for (const [key, other] of mirror.elsewhere) {
     const [, host = ""] = key.split("/");
     const isOwn = other.guest === guest && other.nic === nic;
-    const address = isOwn || !mayAnswer(core, host, other) ? undefined : sharedWith(mirror, nat, other);
+    const address = isOwn || !mayAnswer(mirror, host, other) ? undefined : sharedWith(mirror, nat, other);
     if (address === undefined) continue;
     throw new GuardError(
       "ADDRESS_TAKEN",
@@ -203,9 +216,9 @@ function assertSharedHere(core: Core, { guest, nic }: Attachment, nat: Translati
 }
 
 /** A port that let go of its NIC, or has not asked for it, has a record all the same. */
-function mayAnswer(core: Core, text: string, other: Attachment): boolean {
+function mayAnswer({ claims }: Mirror, text: string, other: Attachment): boolean {
   const host = parseHostId(text);
-  const claim = claimOf(core, other);
+  const claim = claims.get(`${other.guest}/${other.nic}`);
   return (
     other.prepared !== true && (host === undefined || claim === undefined || holdOf(claim, host, other) !== "lost")
   );

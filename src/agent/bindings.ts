@@ -12,8 +12,10 @@ import { wireOf } from "../model/wiring.ts";
 import { addressOn, sameClaim } from "../plan/claims.ts";
 import { toJson } from "../plan/json.ts";
 import { networksSharing, unfit } from "../plan/learned.ts";
+import { memberChanges } from "../plan/members.ts";
 import type { Transaction, Write } from "../store/store.ts";
 import type { Core } from "./core.ts";
+import { isAway } from "./whole-site.ts";
 
 /** A NIC that learns, as it stands now. */
 export interface Learner {
@@ -96,6 +98,25 @@ function joined(transactions: readonly Transaction[]): Transaction {
   };
 }
 
+/** What others are told of guests that lose and get leases. */
+function retold({ mirror }: Core, gone: readonly DhcpLease[], given: readonly DhcpLease[] = []): Transaction {
+  const changed = [...gone, ...given];
+  const parts = [...new Set(changed.map(({ guest }) => guest))].map((name) => {
+    const declared = mirror.declared.guests.get(name);
+    if (declared === undefined) return { expect: [], writes: [] };
+    const isChanged = (lease: DhcpLease): boolean =>
+      changed.some(({ network, address }) => network === lease.network && address === lease.address);
+    const left = mirror.learnedLeases(name).filter((lease) => !isChanged(lease));
+    const own = given.filter(({ guest }) => guest === name);
+    return memberChanges(
+      mirror.withLearned(declared),
+      mirror.withLearned(declared, [...left, ...own]),
+      mirror.revisionOf,
+    );
+  });
+  return joined(parts);
+}
+
 /** Another port answers for the NIC by now. */
 function isOthers({ mirror, parts }: Core, { guest, nic, port }: Attachment): boolean {
   const holder = mirror.claims.get(`${guest}/${nic}`)?.holder;
@@ -105,11 +126,12 @@ function isOthers({ mirror, parts }: Core, { guest, nic, port }: Attachment): bo
 /** What takes away all that an attachment learned: written together with its end. Of a NIC that has moved on it goes with it. */
 export function endOfAll(core: Core, attachment: Attachment): Transaction {
   const leases = isOthers(core, attachment) ? [] : leasesOf(core, attachment);
-  return joined(leases.map((lease) => removal(core, lease)));
+  return joined([...leases.map((lease) => removal(core, lease)), retold(core, leases)]);
 }
 
 export async function end(core: Core, leases: readonly DhcpLease[]): Promise<void> {
-  if (leases.length > 0) await core.write(joined(leases.map((lease) => removal(core, lease))));
+  if (leases.length > 0)
+    await core.write(joined([...leases.map((lease) => removal(core, lease)), retold(core, leases)]));
 }
 
 /** More time for what the NIC has already: nothing to decide, so it can be kept on this host while a fleet's store is away. */
@@ -125,15 +147,9 @@ function isRenewal({ mirror }: Core, { attachment, identity }: Learner, address:
   );
 }
 
-const isAway = ({ parts }: Core): boolean => parts.storeHealth?.now() !== undefined;
-
-function binding(core: Core, learner: Learner, gift: Gift): Transaction {
-  const { mirror } = core;
-  const { attachment, identity } = learner;
-  const { guest, nic } = attachment;
+function leaseOf({ attachment: { guest, nic }, identity }: Learner, gift: Gift): DhcpLease {
   const { address, expiresAt, from, hostname } = gift;
-  const shared = networksSharing(mirror.networks, identity.network);
-  const lease: DhcpLease = {
+  return {
     network: identity.network,
     address,
     guest,
@@ -144,6 +160,13 @@ function binding(core: Core, learner: Learner, gift: Gift): Transaction {
     learned: from,
     ...(hostname === undefined ? {} : { hostname }),
   };
+}
+
+function binding(core: Core, learner: Learner, lease: DhcpLease): Transaction {
+  const { mirror } = core;
+  const { identity } = learner;
+  const { address, guest, nic } = lease;
+  const shared = networksSharing(mirror.networks, identity.network);
   const put: Write = { op: "put", key: keys.dhcpLease(identity.network, address), value: toJson(lease) };
   if (isRenewal(core, learner, address)) return { expect: [], writes: [put] };
   return {
@@ -169,7 +192,9 @@ export async function bind(core: Core, learner: Learner, gift: Gift): Promise<Re
     ({ network, address }) => network !== learner.identity.network || address !== gift.address,
   );
   try {
-    await core.write(joined([...former.map((lease) => removal(core, lease)), binding(core, learner, gift)]));
+    const lease = leaseOf(learner, gift);
+    const ends = former.map((one) => removal(core, one));
+    await core.write(joined([...ends, binding(core, learner, lease), retold(core, former, [lease])]));
     return undefined;
   } catch (error) {
     if (!(error instanceof GuardError)) throw error;

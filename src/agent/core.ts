@@ -23,7 +23,8 @@ import type { NetworkFacts } from "../ruleset/elements.ts";
 import type { PolicyFacts } from "../ruleset/policy-elements.ts";
 import { encodeRecord } from "../store/collections.ts";
 import type { StoreHealth } from "../store/health.ts";
-import type { Revision, Snapshot, Store, Transaction, Write } from "../store/store.ts";
+import { readRecord } from "../store/read-record.ts";
+import type { Entry, Key, Revision, Store, Transaction, Write } from "../store/store.ts";
 import type { Announcer } from "./announcer.ts";
 import { endOfAll } from "./bindings.ts";
 import type { Conditions } from "./conditions.ts";
@@ -40,6 +41,7 @@ import { inheritance } from "./pairs.ts";
 import type { PortState, Ports } from "./ports.ts";
 import type { PresenceParts } from "./presence.ts";
 import type { Routing } from "./router.ts";
+import type { Scope } from "./scope.ts";
 import type { Serial } from "./serial.ts";
 
 /** What the agent tells its log; pino fits. */
@@ -60,6 +62,10 @@ export interface AgentParts {
   /** Absent where the kernel tracks no connections for us. */
   readonly conntrack?: Conntrack;
   readonly store: Store;
+  /** For questions about the whole site, of which no copy need be kept; without it the same. */
+  readonly siteStore?: Store;
+  /** How much of the store is held all the time: all of it, unless it says less. */
+  readonly scope?: Scope;
   readonly clock: Clock;
   readonly log: Log;
   readonly host: HostId;
@@ -76,8 +82,6 @@ export interface AgentParts {
   readonly restoreHealth?: StoreHealth;
   /** Changes after a revision, without any of it being kept; of the store itself where it is left out. */
   readonly changes?: Store["watch"];
-  /** All of the store at one revision, wherever it can be had from; the store itself where it is left out. */
-  readonly whole?: () => Promise<{ readonly snapshot: Snapshot; readonly from: "store" | "copy" }>;
   /** How often everything is read back though nothing was heard, in milliseconds. */
   readonly auditEvery: number;
   /** How long a move waits for the port that has the NIC before it says so, in milliseconds. */
@@ -91,7 +95,10 @@ export interface AgentParts {
 /** What the parts of the agent share. */
 export interface Core {
   readonly parts: AgentParts;
+  /** What concerns this host. */
   readonly mirror: Mirror;
+  /** The whole site. @throws STORE_UNAVAILABLE */
+  whole(): Promise<Mirror>;
   readonly enforcer: Enforcer;
   readonly ports: Ports;
   readonly conditions: Conditions;
@@ -121,6 +128,7 @@ export interface Core {
   writeAnew(make: () => Transaction): Promise<void>;
   /** After a conflict: resolves when the mirror shows what came after that revision, which somebody else wrote. */
   news(revision: Revision): Promise<void>;
+  newsOf(mirror: Mirror, revision: Revision): Promise<void>;
   random(count: number): Uint8Array;
 }
 
@@ -152,7 +160,7 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
   const { ports, mirror, parts } = core;
   const { port, ifindex } = attachment;
   const { wish, knows: kept } = ports.get(port) ?? {};
-  const isGoingOn = isAwaited(core, attachment) || inheritance(core, attachment) !== undefined;
+  const isGoingOn = (await isAwaited(core, attachment)) || inheritance(core, attachment) !== undefined;
   const knows = kept ?? (isGoingOn && wish !== undefined ? core.enforcer.learned.of(wish.binding) : []);
   close(core, attachment, wish, () => ports.delete(port));
   if (mirror.attachments.get(port)?.ifindex !== ifindex) return;
@@ -204,10 +212,18 @@ export function releaseOf(
 type Nic = Pick<Attachment, "guest" | "nic">;
 
 /** A port is prepared for the NIC, here or elsewhere: its guest is on its way, and goes on with what it had. */
-const isAwaited = ({ mirror }: Core, { guest, nic }: Nic): boolean =>
-  [mirror.attachments, mirror.elsewhere].some((all) =>
-    [...all.values()].some((one) => one.prepared === true && one.guest === guest && one.nic === nic),
-  );
+async function isAwaited({ mirror, parts }: Core, { guest, nic }: Nic): Promise<boolean> {
+  const isFor = (one: Attachment): boolean => one.prepared === true && one.guest === guest && one.nic === nic;
+  if ([...mirror.attachments.values(), ...mirror.elsewhere.values()].some(isFor)) return true;
+  const { scope, store, siteStore = store, storeHealth } = parts;
+  // Whoever prepares a port writes the claim again as it is, so most often nobody need be asked.
+  if (scope !== "host" || mirror.isOwnWrite(keys.claim(guest, nic)) || storeHealth?.now() !== undefined) return false;
+  const { entries } = await siteStore.read("attachment/").catch(() => ({ entries: new Map<Key, Entry>() }));
+  return [...entries.values()].some(({ key, value }) => {
+    const record = readRecord(key, value, Number.MAX_SAFE_INTEGER);
+    return record.kind === "attachment" && isFor(record.value);
+  });
+}
 
 export const claimOf = ({ mirror }: Core, { guest, nic }: Nic): NicClaim | undefined =>
   mirror.claims.get(`${guest}/${nic}`);

@@ -81,7 +81,7 @@ export function startPortDhcp(parts: DhcpParts): PortDhcp {
     try {
       const commit = await store.commit({ expect: [], writes });
       if (!commit.ok) throw new GuardError("CONFLICT", `'${commit.conflict}' was changed meanwhile`);
-      await mirror.caughtUp(commit.revision);
+      await mirror.wrote(writes, commit.revision);
       conditions.clear("DHCP_FAILED");
     } catch (error) {
       conditions.raise("DHCP_FAILED", error instanceof Error ? error.message : String(error));

@@ -7,7 +7,7 @@ import type { ForgottenView, HostPort, HostView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import { forgotten } from "../plan/host-names.ts";
 import { decodeRecord, encodeRecord } from "../store/collections.ts";
-import type { Entry, Transaction, Write } from "../store/store.ts";
+import type { Entry, Store, Transaction, Write } from "../store/store.ts";
 import type { Core } from "./core.ts";
 
 /** So many that etcd takes them with the limits it is started with, and a host that comes back in between has lost no more. */
@@ -30,9 +30,12 @@ interface Placed {
   readonly entry: Entry;
 }
 
+/** What is looked at once need not be in this host's copy. */
+const askedOnce = ({ parts }: Core): Store => parts.siteStore ?? parts.store;
+
 /** As the store has it: an agent follows the ports of its own host. */
 async function placed(core: Core, name?: HostId): Promise<readonly Placed[]> {
-  const { entries } = await core.parts.store.read(name === undefined ? "attachment/" : `attachment/${name}/`);
+  const { entries } = await askedOnce(core).read(name === undefined ? "attachment/" : `attachment/${name}/`);
   return [...entries.values()].flatMap((entry) => {
     const record = decodeRecord(entry.key, entry.value);
     return record.kind === "attachment" ? [{ host: record.host, attachment: record.value, entry }] : [];
@@ -109,7 +112,7 @@ export async function drainHost(core: Core, text: string, { undo }: { readonly u
 async function releaseOf(core: Core, { host, attachment, entry }: Placed): Promise<Transaction> {
   const { guest, nic } = attachment;
   const key = keys.claim(guest, nic);
-  const held = (await core.parts.store.read(key)).entries.get(key);
+  const held = (await askedOnce(core).read({ key })).entries.get(key);
   const record = held === undefined ? undefined : decodeRecord(key, held.value);
   const claim = forgotten(record?.kind === "claim" ? record.value : undefined, host);
   const writes: Write[] = [{ op: "delete", key: entry.key }];
@@ -171,7 +174,8 @@ export async function forgetHost(
     released += some.length;
   }
   await commit([{ expect: [], writes: [{ op: "delete", key: keys.host(name) }] }]);
-  await core.news(revision - 1);
+  // What concerns this host is told by its watches.
+  if (core.parts.scope !== "host") await core.news(revision - 1);
   log.warn({ host: name, released }, "host forgotten");
   return { name, released: ports.map(({ attachment }) => portOf(attachment)) };
 }

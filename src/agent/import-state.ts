@@ -61,7 +61,7 @@ export async function importFile(
 /** Has every host make sure of its ports. @throws CONFLICT when an import is under way */
 export function tellRestored(place: StorePlace, of: string): Promise<void> {
   return opened(place, async (store) => {
-    const held = (await store.read(RESTORE)).entries.get(RESTORE);
+    const held = (await store.read({ key: RESTORE })).entries.get(RESTORE);
     if (markOf(held?.value)?.phase === "under-way")
       throw new GuardError("CONFLICT", "an import into the store is not done: import that file again instead");
     const value = { phase: "done", id: `${of}/${now()}`, keepsPlaces: false, of, at: now() };

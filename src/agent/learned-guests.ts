@@ -6,6 +6,8 @@ import type { DhcpLease, Guest, NicIdentity } from "../model/resources.ts";
 export interface LearnedGuests {
   readonly guests: ReadonlyMap<ObjectName, Guest>;
   leases(guest: ObjectName): readonly DhcpLease[];
+  /** The guest as it would be with them. */
+  withLearned(guest: Guest, leases?: readonly DhcpLease[]): Guest;
   /** undefined: it is deleted. */
   setGuest(name: ObjectName, guest: Guest | undefined): void;
   /** @param what `network/address` @returns whether it changed what a guest has */
@@ -13,9 +15,9 @@ export interface LearnedGuests {
 }
 
 /** A record under a former MAC or network of the NIC gives it nothing. */
-function addressesOf(nic: NicIdentity, n: number, leases: Iterable<DhcpLease>): NicIdentity {
+function addressesOf(nic: NicIdentity, n: number, leases: readonly DhcpLease[]): NicIdentity {
   if (nic.addresses6 === undefined) return nic;
-  const own = [...leases].filter(
+  const own = leases.filter(
     (lease) => lease.state === "bound" && lease.nic === n && lease.mac === nic.mac && lease.network === nic.network,
   );
   const addresses = own.map(({ address }) => address);
@@ -26,7 +28,11 @@ function addressesOf(nic: NicIdentity, n: number, leases: Iterable<DhcpLease>): 
   };
 }
 
-export function createLearnedGuests(): LearnedGuests {
+const withAll = (guest: Guest, leases: readonly DhcpLease[]): Guest =>
+  leases.length === 0 ? guest : { ...guest, nics: guest.nics.map((nic, n) => addressesOf(nic, n, leases)) };
+
+/** @param changed told of every guest that is not as it was */
+export function createLearnedGuests(changed: (name: ObjectName) => void = () => undefined): LearnedGuests {
   const declared = new Map<ObjectName, Guest>();
   const guests = new Map<ObjectName, Guest>();
   const leases = new Map<ObjectName, Map<string, DhcpLease>>();
@@ -34,15 +40,13 @@ export function createLearnedGuests(): LearnedGuests {
 
   function take(name: ObjectName): void {
     const guest = declared.get(name);
-    if (guest === undefined) {
-      guests.delete(name);
-      return;
-    }
-    const own = leases.get(name);
-    guests.set(
-      name,
-      own === undefined ? guest : { ...guest, nics: guest.nics.map((nic, n) => addressesOf(nic, n, own.values())) },
-    );
+    if (guest === undefined) guests.delete(name);
+    else guests.set(name, withAll(guest, leasesOf(name)));
+    changed(name);
+  }
+
+  function leasesOf(name: ObjectName): readonly DhcpLease[] {
+    return [...(leases.get(name)?.values() ?? [])];
   }
 
   function heldAs(what: string): DhcpLease | undefined {
@@ -62,7 +66,8 @@ export function createLearnedGuests(): LearnedGuests {
 
   return {
     guests,
-    leases: (guest) => [...(leases.get(guest)?.values() ?? [])],
+    leases: leasesOf,
+    withLearned: (guest, own = leasesOf(guest.name)) => withAll(guest, own),
     setGuest: (name, guest) => {
       if (guest === undefined) declared.delete(name);
       else declared.set(name, guest);

@@ -1,34 +1,32 @@
-/** What the store holds, as this host needs it: kept current by a watch, never written here. */
-import { GuardError } from "../model/errors.ts";
-import type { Ipv4Address } from "../model/ipv4.ts";
-import type { MacAddress } from "../model/mac.ts";
-import {
-  type HostId,
-  type InterfaceName,
-  type ObjectName,
-  parseInterfaceName,
-  parseObjectName,
-} from "../model/names.ts";
+/** What the store holds, as this host needs it: kept current by watches, never written here. */
+import type { HostId, InterfaceName, ObjectName } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
-import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim, PublicHolder } from "../model/resources.ts";
+import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim } from "../model/resources.ts";
 import type { SiteView } from "../plan/desired.ts";
 import type { HeldSite } from "../plan/site.ts";
-import type { ClaimRecord, StoreRecord } from "../store/collections.ts";
+import type { ClaimRecord } from "../store/collections.ts";
+import { holds } from "../store/place.ts";
 import { LEVEL, levelOf, readRecord, type Unread } from "../store/read-record.ts";
-import type { Change, Entry, Key, Revision, Store } from "../store/store.ts";
-import { type ColdClaims, createColdClaims } from "./cold-claims.ts";
-import { createLearnedGuests, type LearnedGuests } from "./learned-guests.ts";
+import type { Change, Entry, Key, Place, Revision, Snapshot, Store, Write } from "../store/store.ts";
+import type { ColdClaims } from "./cold-claims.ts";
+import { asChange, concerned, isLeading, isMember, isSite } from "./mirror-keys.ts";
+import { drop, emptyMaps, type IsOwn, put } from "./mirror-maps.ts";
+import { createPlaces } from "./places.ts";
+import { basePlaces, guestPlace, hostPlaces, type Scope } from "./scope.ts";
+import { createWaiters } from "./waiters.ts";
 
 export interface Mirror {
   readonly networks: ReadonlyMap<ObjectName, NetworkSpec>;
   readonly groups: ReadonlyMap<ObjectName, GroupSpec>;
-  /** With the addresses that they learned. */
+  /** With the addresses that they learned. Of other hosts, where only what concerns this one is held, no more than its ports must know. */
   readonly guests: ReadonlyMap<ObjectName, Guest>;
+  /** Those known whole, as they were declared. */
+  readonly whole: ReadonlyMap<ObjectName, Guest>;
   /** Of this host. */
   readonly attachments: ReadonlyMap<InterfaceName, Attachment>;
-  /** By `guest/nic`, of every host. */
+  /** By `guest/nic`. */
   readonly claims: ReadonlyMap<string, NicClaim>;
-  /** Of other hosts, by key. */
+  /** Of other hosts, by key; only where the whole site is held. */
   readonly elsewhere: ReadonlyMap<Key, Attachment>;
   /** By `network/address`. */
   readonly leases: ReadonlyMap<string, DhcpLease>;
@@ -39,6 +37,8 @@ export interface Mirror {
   readonly siteVersion: number;
   /** The site without what was learned, and a number that grows whenever it changes: far less often than the other. */
   readonly declared: SiteView & { readonly version: number };
+  /** The guest with these leases, or those that it has. */
+  withLearned(guest: Guest, leases?: readonly DhcpLease[]): Guest;
   /** What other DHCP servers gave the guest. */
   learnedLeases(guest: ObjectName): readonly DhcpLease[];
   /** What guests gave up lately. */
@@ -49,192 +49,119 @@ export interface Mirror {
   held(): HeldSite;
   /** Resolves when the mirror shows that revision; rejects when it never will. */
   caughtUp(revision: Revision): Promise<void>;
-  /** Of a key that plans are made against, or of a claim; 0 when there is none. */
+  /** Resolves when the mirror shows what was committed under that revision. */
+  wrote(writes: readonly Write[], revision: Revision): Promise<void>;
+  /** Has all that a port of the guest would need held, until that is called. @throws STORE_UNAVAILABLE */
+  ask(guest: ObjectName): Promise<() => void>;
+  /** Keys that are held. */
+  readonly size: number;
+  /** 0 when there is none. */
   revisionOf(key: Key): Revision;
+  /** Whether this process was the last to write it. */
+  isOwnWrite(key: Key): boolean;
   onSiteChange(changed: () => void): void;
   /** Told of the ports of this host that had a part in a claim, or have one now. */
   onClaimChange(changed: (ports: readonly InterfaceName[]) => void): void;
   stop(): Promise<void>;
 }
 
-interface Waiter {
-  readonly revision: Revision;
-  readonly done: () => void;
-  readonly fail: (error: unknown) => void;
+export interface MirrorOptions {
+  readonly scope?: Scope | undefined;
+  readonly isOwn?: IsOwn;
 }
 
-interface Maps {
-  readonly networks: Map<ObjectName, NetworkSpec>;
-  readonly groups: Map<ObjectName, GroupSpec>;
-  readonly guests: Map<ObjectName, Guest>;
-  readonly addresses: Map<string, ClaimRecord>;
-  readonly macs: Map<MacAddress, ClaimRecord>;
-  readonly cooling: ColdClaims;
-  readonly publics: Map<Ipv4Address, readonly PublicHolder[]>;
-  readonly attachments: Map<InterfaceName, Attachment>;
-  /** Attachments of other hosts: their guests cannot be deleted either. */
-  readonly elsewhere: Map<Key, Attachment>;
-  readonly claims: Map<string, NicClaim>;
-  readonly leases: Map<string, DhcpLease>;
-  readonly revisions: Map<Key, Revision>;
-  readonly learned: LearnedGuests;
-  readonly unread: Map<Key, Unread>;
-  /** Of everything: what a new reading does not show is gone. */
-  readonly keys: Set<Key>;
-}
-
-/** Whether a record under this host's name is this host's. */
-type IsOwn = (attachment: Attachment) => boolean;
-
-function emptyMaps(): Maps {
-  return {
-    networks: new Map(),
-    groups: new Map(),
-    guests: new Map(),
-    addresses: new Map(),
-    macs: new Map(),
-    cooling: createColdClaims(),
-    publics: new Map(),
-    attachments: new Map(),
-    elsewhere: new Map(),
-    claims: new Map(),
-    leases: new Map(),
-    revisions: new Map(),
-    learned: createLearnedGuests(),
-    unread: new Map(),
-    keys: new Set(),
-  };
-}
-
-/** One that was given up has no holder. */
-function putClaim<What>(held: Map<What, ClaimRecord>, what: What, claim: ClaimRecord | undefined): void {
-  if (claim === undefined) held.delete(what);
-  else held.set(what, claim);
-}
-
-/** Under this host's name: its own, or another machine's that has the name now. */
-function putNamed({ attachments, elsewhere }: Maps, key: Key, value: Attachment, isOwn: boolean): void {
-  if (isOwn) {
-    elsewhere.delete(key);
-    attachments.set(value.port, value);
-  } else {
-    attachments.delete(value.port);
-    elsewhere.set(key, value);
-  }
-}
-
-/** @returns whether the site is another one by it */
-function put(maps: Maps, host: HostId, isOwn: IsOwn, key: Key, record: StoreRecord): boolean {
-  switch (record.kind) {
-    case "network":
-      maps.networks.set(record.name, record.value);
-      return true;
-    case "group":
-      maps.groups.set(record.name, record.value);
-      return true;
-    case "guest":
-      maps.guests.set(record.name, record.value);
-      maps.learned.setGuest(record.name, record.value);
-      return true;
-    case "address":
-      putClaim(maps.addresses, record.what, maps.cooling.take(record));
-      return false;
-    case "public":
-      maps.publics.set(record.what, record.value.holders);
-      return false;
-    case "mac":
-      putClaim(maps.macs, record.what, maps.cooling.take(record));
-      return false;
-    case "attachment":
-      if (record.host === host) putNamed(maps, key, record.value, isOwn(record.value));
-      else maps.elsewhere.set(key, record.value);
-      return false;
-    case "host":
-    case "alive":
-      // Followed by the book of hosts.
-      return false;
-    case "claim":
-      maps.claims.set(record.what, record.value);
-      return false;
-    default:
-      maps.leases.set(record.what, record.value);
-      return maps.learned.setLease(record.what, record.value);
-  }
-}
-
-/** Removes what stood under a key, by the key alone: the value is gone. Texts that parsed once are found again as they are. */
-function drop(maps: Maps, key: Key): boolean {
-  const slash = key.indexOf("/");
-  const kind = key.slice(0, slash);
-  const rest = key.slice(slash + 1);
-  const byKind: Readonly<Record<string, ReadonlyMap<string, unknown> & { delete(text: string): boolean }>> = {
-    network: maps.networks,
-    group: maps.groups,
-    guest: maps.guests,
-    address: maps.addresses,
-    mac: maps.macs,
-    public: maps.publics,
-    claim: maps.claims,
-    lease: maps.leases,
-  };
-  byKind[kind]?.delete(rest);
-  maps.cooling.drop(kind, rest);
-  const name = kind === "guest" ? parseObjectName(rest) : undefined;
-  if (name !== undefined) maps.learned.setGuest(name, undefined);
-  if (kind === "attachment" && !maps.elsewhere.delete(key)) {
-    const port = parseInterfaceName(rest.slice(rest.indexOf("/") + 1));
-    if (port !== undefined) maps.attachments.delete(port);
-  }
-  return kind === "lease" ? maps.learned.setLease(rest, undefined) : isSite(key);
-}
-
-const isSite = (key: Key): boolean =>
-  key.startsWith("network/") || key.startsWith("group/") || key.startsWith("guest/");
-
-/** Ports of this host that a claim names. */
-function concerned(claim: NicClaim | undefined, host: HostId): readonly InterfaceName[] {
-  return [claim?.holder, claim?.next].flatMap((place) => (place?.host === host ? [place.port] : []));
-}
-
-/** Leases change by the thousand and no plan is made against them. */
-const isPlanned = (key: Key): boolean => !key.startsWith("lease/") && !key.startsWith("attachment/");
+/** What one transaction changed in two places is told apart, and must not be seen apart; in milliseconds. */
+const TOGETHER_MS = 10;
 
 /**
- * @param failed told when the watch broke: what is mirrored then stays as it was, and nothing that waits for more is kept waiting
+ * @param failed told when a watch broke: what is mirrored then stays as it was, and nothing that waits for more is kept waiting
  * @throws STORE_CORRUPT when an entry is not what it should be
  */
 export async function startMirror(
   store: Store,
   host: HostId,
   failed: (error: unknown) => void = () => undefined,
-  isOwn: IsOwn = () => true,
+  { scope = "site", isOwn = () => true }: MirrorOptions = {},
 ): Promise<Mirror> {
-  const maps = emptyMaps();
-  const snapshot = await store.read("");
-  let level = levelOf(snapshot.entries.get(LEVEL)?.value);
-  for (const entry of snapshot.entries.values()) takeEntry(entry);
-  let revision = snapshot.revision;
+  const maps = emptyMaps(scope);
+  /** What this host wrote itself, before its watches told. */
+  const own = new Map<Key, Revision>();
+  /** Claims that it was the last to write, unless their revision says otherwise. */
+  const written = new Map<Key, Revision>();
+  const asked = new Map<ObjectName, number>();
+  let revision: Revision = 0;
+  let level = levelOf(undefined);
   let siteVersion = 1;
   let declaredVersion = 1;
   let siteChanged = (): void => undefined;
   let claimChanged: (ports: readonly InterfaceName[]) => void = () => undefined;
-  let waiting: readonly Waiter[] = [];
   let broken: unknown;
-  const stopping = new AbortController();
+  let isDue = false;
+  let timer: NodeJS.Timeout | undefined;
+
+  const places = createPlaces({
+    store,
+    changed: (change) => take(change.changes.filter(isNews(change.revision)), change.revision, "others"),
+    shown,
+    gone: (place) => {
+      const isOther = keysOf(place)
+        .filter((key) => !places.holds(key))
+        .map(dropKey);
+      if (!isOther.includes(true)) return;
+      declaredVersion += 1;
+      stand(revision, true, "others");
+    },
+    opened: () => {
+      if (isDue) tell();
+      waiters.look();
+    },
+    failed: (error) => {
+      broken ??= error;
+      waiters.fail(error);
+      failed(error);
+    },
+  });
+
+  // Not before what a change made necessary was read, too.
+  const waiters = createWaiters(() => (places.isOpening ? undefined : revision));
+
+  function rescope(): void {
+    const view = { ...maps, guests: maps.learned.guests, host, asked: new Set(asked.keys()) };
+    places.want(scope === "site" ? [""] : hostPlaces(view));
+  }
 
   const claimUnder = (key: Key): NicClaim | undefined =>
     key.startsWith("claim/") ? maps.claims.get(key.slice("claim/".length)) : undefined;
+
+  const keysOf = (place: Place): readonly Key[] =>
+    [...maps.revisions.keys(), ...maps.unread.keys()].filter((key) => holds(place, key));
+
+  /** What is known already, or newer by now, is none. */
+  function isNews(at: Revision): (one: Change["changes"][number]) => boolean {
+    return ({ key }) => {
+      if (own.get(key) !== at) return (maps.revisions.get(key) ?? 0) <= at;
+      own.delete(key);
+      return false;
+    };
+  }
+
+  /** The watch may have told it before the commit was answered. What is kept here while the store is away comes under a revision that was before. */
+  function isUnseen(at: Revision): (write: Write) => boolean {
+    return ({ key }) => {
+      const known = maps.revisions.get(key) ?? 0;
+      return places.holds(key) && (known < at || (known === at && !isSite(key)));
+    };
+  }
 
   /** @returns whether the site is another one by it */
   function takeEntry({ key, value, revision: at }: Pick<Entry, "key" | "value" | "revision">): boolean {
     if (key === LEVEL) level = levelOf(value);
     const record = readRecord(key, value, level);
-    maps.keys.add(key);
     if (record.kind === "aside") return false;
     maps.unread.delete(key);
     if (record.kind === "unread") return passOver(key, record);
     const isOther = put(maps, host, isOwn, key, record);
-    if (isPlanned(key)) maps.revisions.set(key, at);
+    maps.revisions.set(key, at);
     return isOther;
   }
 
@@ -248,74 +175,83 @@ export async function startMirror(
 
   /** @returns whether the site is another one by it */
   function dropKey(key: Key): boolean {
-    maps.keys.delete(key);
-    maps.revisions.delete(key);
-    maps.unread.delete(key);
+    own.delete(key);
     if (key === LEVEL) level = levelOf(undefined);
-    return drop(maps, key);
+    maps.unread.delete(key);
+    return maps.revisions.delete(key) && drop(maps, key);
   }
 
-  function take(change: Change): void {
-    const before = change.changes.map(({ key }) => claimUnder(key));
-    const isOther = change.changes.map((entry) =>
-      "deleted" in entry ? dropKey(entry.key) : takeEntry({ ...entry, revision: change.revision }),
+  function take(changes: Change["changes"], at: Revision, by: "this host" | "others"): void {
+    const before = changes.map(({ key }) => claimUnder(key));
+    const isOther = changes.map((entry) =>
+      "deleted" in entry ? dropKey(entry.key) : takeEntry({ ...entry, revision: at }),
     );
-    if (change.changes.some(({ key }) => isSite(key))) declaredVersion += 1;
-    stand(change.revision, isOther.includes(true));
-    const claims = [...before, ...change.changes.map(({ key }) => claimUnder(key))];
+    if (changes.some(({ key }) => isSite(key) && (scope === "host" || !isMember(key)))) declaredVersion += 1;
+    if (scope === "host" && changes.some(({ key }) => isLeading(key))) rescope();
+    stand(at, isOther.includes(true), by);
+    const claims = [...before, ...changes.map(({ key }) => claimUnder(key))];
     const ports = new Set(claims.flatMap((claim) => concerned(claim, host)));
     if (ports.size > 0) claimChanged([...ports]);
   }
 
-  /** Too much was missed to be told one by one. */
-  async function readAgain(): Promise<void> {
-    const now = await store.read("");
-    level = levelOf(now.entries.get(LEVEL)?.value);
-    for (const key of [...maps.keys]) if (!now.entries.has(key)) dropKey(key);
-    for (const entry of now.entries.values()) takeEntry(entry);
+  /** All of a place: read for the first time, or again because too much was missed to be told one by one. */
+  function shown(place: Place, { entries, revision: at }: Snapshot, isFirst: boolean): void {
+    const known = isFirst ? [] : keysOf(place);
+    const old = known.filter((key) => !entries.has(key) && (maps.revisions.get(key) ?? 0) <= at);
+    const entered = [...entries.values()].filter((entry) => (maps.revisions.get(entry.key) ?? -1) < entry.revision);
+    const claims = [...old, ...entered.map(({ key }) => key)].map(claimUnder);
+    if (holds(place, LEVEL)) level = levelOf(entries.get(LEVEL)?.value);
+    for (const key of old) dropKey(key);
+    for (const entry of entered) takeEntry(entry);
     declaredVersion += 1;
-    stand(now.revision, true);
+    if (scope === "host" && [...old, ...entries.keys()].some(isLeading)) rescope();
+    stand(at, true, "others");
+    const now = entered.map(({ key }) => claimUnder(key));
+    const ports = new Set([...claims, ...now].flatMap((claim) => concerned(claim, host)));
+    if (ports.size > 0) claimChanged([...ports]);
   }
 
-  function stand(at: Revision, isSiteChanged: boolean): void {
-    revision = at;
+  function stand(at: Revision, isSiteChanged: boolean, by: "this host" | "others"): void {
+    revision = Math.max(revision, at);
     if (isSiteChanged) {
       siteVersion += 1;
-      siteChanged();
+      isDue = true;
     }
-    const due = waiting.filter((waiter) => waiter.revision <= revision);
-    waiting = waiting.filter((waiter) => waiter.revision > revision);
-    for (const { done } of due) done();
+    if (isDue && !places.isOpening) tellSoon(by);
+    waiters.look();
   }
 
-  async function watchOn(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      try {
-        for await (const change of store.watch("", revision, stopping.signal)) take(change);
-        return;
-      } catch (error) {
-        if (!(error instanceof GuardError) || error.code !== "CONFLICT") throw error;
-        await readAgain();
-      }
-    }
+  function tellSoon(by: "this host" | "others"): void {
+    if (scope === "site" || by === "this host") tell();
+    else timer ??= setTimeout(tell, TOGETHER_MS).unref();
   }
 
-  async function follow(): Promise<void> {
-    try {
-      await watchOn();
-    } catch (error) {
-      broken = error;
-      for (const { fail } of waiting) fail(error);
-      waiting = [];
-      failed(error);
-    }
+  function tell(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    isDue = false;
+    siteChanged();
   }
-  const following = follow();
+
+  if (scope === "host") {
+    // What other places hold is read by it.
+    places.want([{ key: LEVEL }]);
+    await places.settled();
+  }
+  rescope();
+  await places.settled();
+  // Without these nothing else can be known; what else could not be read is read later.
+  for (const place of scope === "site" ? [""] : basePlaces(host)) broken ??= places.faultOf(place);
+  if (broken !== undefined) {
+    await places.stop();
+    throw broken;
+  }
 
   return {
     networks: maps.networks,
     groups: maps.groups,
-    guests: maps.learned.guests,
+    guests: maps.known?.guests ?? maps.learned.guests,
+    whole: maps.guests,
     attachments: maps.attachments,
     elsewhere: maps.elsewhere,
     claims: maps.claims,
@@ -327,22 +263,26 @@ export async function startMirror(
     get siteVersion() {
       return siteVersion;
     },
+    get size() {
+      return maps.revisions.size;
+    },
     declared: {
       networks: maps.networks,
       groups: maps.groups,
-      guests: maps.guests,
+      guests: maps.known?.declared ?? maps.guests,
       get version() {
         return declaredVersion;
       },
     },
     learnedLeases: maps.learned.leases,
+    withLearned: maps.learned.withLearned,
     cooling: maps.cooling,
     claimOf: (what) => ({
       claim: maps.addresses.get(what) ?? maps.cooling.addresses.get(what),
       revision: maps.revisions.get(`address/${what}`) ?? 0,
     }),
     held: () => ({
-      networks: maps.networks,
+      networks: new Map([...maps.networks].filter(([name]) => places.holds(`address/${name}/`))),
       groups: maps.groups,
       guests: maps.guests,
       addresses: maps.addresses,
@@ -350,14 +290,35 @@ export async function startMirror(
       publics: maps.publics,
       cooling: maps.cooling,
       revisions: maps.revisions,
+      learned: maps.learned.withLearned,
       attached: new Set([...maps.attachments.values(), ...maps.elsewhere.values()].map(({ guest }) => guest)),
     }),
-    caughtUp: (wanted) =>
-      new Promise((resolve, reject) => {
-        if (wanted <= revision) resolve();
-        else if (broken !== undefined) reject(broken);
-        else waiting = [...waiting, { revision: wanted, done: resolve, fail: reject }];
-      }),
+    caughtUp: waiters.for,
+    wrote: (writes, at) => {
+      // The one watch of everything tells all in order.
+      if (scope === "site") return waiters.for(at);
+      const changes = writes.filter(isUnseen(at)).map(asChange);
+      for (const { key } of changes) own.set(key, at);
+      for (const { key } of writes) if (key.startsWith("claim/")) written.set(key, at);
+      take(changes, at, "this host");
+      return waiters.for(at);
+    },
+    ask: async (guest) => {
+      const letGo = (): void => {
+        const left = (asked.get(guest) ?? 1) - 1;
+        if (left === 0) asked.delete(guest);
+        else asked.set(guest, left);
+        rescope();
+      };
+      asked.set(guest, (asked.get(guest) ?? 0) + 1);
+      rescope();
+      await places.settled();
+      const fault = scope === "site" ? undefined : places.faultOf(guestPlace(guest));
+      if (fault === undefined) return letGo;
+      letGo();
+      throw fault;
+    },
+    isOwnWrite: (key) => maps.revisions.get(key) === written.get(key) && written.has(key),
     revisionOf: (key) => maps.revisions.get(key) ?? 0,
     onSiteChange: (changed) => {
       siteChanged = changed;
@@ -366,8 +327,8 @@ export async function startMirror(
       claimChanged = changed;
     },
     stop: async () => {
-      stopping.abort();
-      await following;
+      clearTimeout(timer);
+      await places.stop();
     },
   };
 }

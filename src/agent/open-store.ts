@@ -9,13 +9,17 @@ import { createStoreHealth, type StoreHealth } from "../store/health.ts";
 import { storeFormat } from "../store/migrate.ts";
 import { restoreGate } from "../store/restore-gate.ts";
 import { isFields } from "../store/shape.ts";
-import type { Json, Snapshot, Store } from "../store/store.ts";
+import type { Json, Store } from "../store/store.ts";
 import { fileText } from "./listeners.ts";
 import type { AgentOptions, EtcdSettings } from "./options.ts";
 import { type RestoreParts, settleOwn, settleRestore } from "./restores.ts";
+import type { Scope } from "./scope.ts";
 
 export interface OpenedStore {
   readonly store: Store;
+  /** The fleet's, without a copy on this host. */
+  readonly siteStore?: Store;
+  readonly scope: Scope;
   /** For `status`. */
   readonly kind: string;
   readonly health: StoreHealth;
@@ -23,8 +27,6 @@ export interface OpenedStore {
   readonly copyHealth: StoreHealth;
   /** Whether the store knows all guests that are attached here. */
   readonly restoreHealth: StoreHealth;
-  /** All of it at one revision; of a fleet that is away what this host knew last. */
-  whole(): Promise<{ readonly snapshot: Snapshot; readonly from: "store" | "copy" }>;
   /** Changes after a revision, without any of it being kept. */
   readonly changes: Store["watch"];
   /** Resolves when the store was restored: what was read of it is worth nothing any more, and the agent starts anew. */
@@ -104,14 +106,13 @@ async function openOwn(options: AgentOptions, owner: StoreOwner): Promise<Opened
     await store.close();
     throw cause;
   }
-  const whole: OpenedStore["whole"] = async () => ({ snapshot: await store.read(""), from: "store" });
   return {
     store,
+    scope: "site",
     kind: `embedded (${stateDirectory})`,
     health,
     copyHealth,
     restoreHealth,
-    whole,
     changes: store.watch,
     restored: never,
   };
@@ -132,8 +133,6 @@ export function openEtcd(
     ...more,
   });
 }
-
-const isAway = (cause: unknown): boolean => cause instanceof GuardError && cause.code === "STORE_UNAVAILABLE";
 
 /** @throws USAGE, AGENT_RUNNING, STORE_CORRUPT, STORE_UNAVAILABLE */
 export async function openStore(options: AgentOptions, owner: StoreOwner): Promise<OpenedStore> {
@@ -165,20 +164,13 @@ export async function openStore(options: AgentOptions, owner: StoreOwner): Promi
   });
   return {
     store,
+    siteStore: gate.store,
+    scope: "host",
     kind: `etcd (${etcd.endpoints.join(", ")}, below ${etcd.root}/)`,
     health,
     copyHealth,
     restoreHealth,
     restored: gate.restored,
     changes: gate.store.watch,
-    whole: async () => {
-      try {
-        return { snapshot: await gate.store.read(""), from: "store" };
-      } catch (cause) {
-        const snapshot = isAway(cause) ? await copy.load("") : undefined;
-        if (snapshot === undefined) throw cause;
-        return { snapshot, from: "copy" };
-      }
-    },
   };
 }

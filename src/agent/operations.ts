@@ -37,36 +37,54 @@ import { tellExceptions, unboundPorts } from "./ports.ts";
 import { watchSite } from "./site-watch.ts";
 import { attachStandIn } from "./stand-ins.ts";
 import { exportState } from "./state-export.ts";
+import { asFarAsKnown, isAway, wholeOf } from "./whole-site.ts";
 
 type Filter = { readonly guest?: string; readonly port?: string };
 
 export function createOperations(core: Core): Operations {
   const { serial } = core;
   return {
-    apply: (resources, { dryRun }) => enforced(core, () => apply(core, resources, dryRun)),
-    list: async (kind) => objectNames(core, kind).map((name) => objectView(core, kind, name)),
-    get: async (kind, name) => getObject(core, kind, name),
-    remove: (kind, name) => enforced(core, () => remove(core, kind, name)),
+    apply: async (resources, { dryRun }) => {
+      const whole = await wholeOf(core);
+      return enforced(core, () => apply(whole, resources, dryRun));
+    },
+    list: async (kind, { here = false } = {}) => {
+      const of = here ? core : await asFarAsKnown(core);
+      return objectNames(of, kind).map((name) => objectView(of, kind, name));
+    },
+    get: async (kind, name) => getObject(isKnownHere(core, kind, name) ? core : await wholeOf(core), kind, name),
+    remove: async (kind, name) => {
+      const whole = await wholeOf(core);
+      return enforced(core, () => remove(whole, kind, name));
+    },
     attach: (request) =>
       request.standsInFor === undefined ? attach(core, request) : attachStandIn(core, request, request.standsInFor),
     detach: (port) => serial(() => detach(core, port)),
     status: async () => status(core),
     drops: async (filter) => core.drops.counts().filter((line) => matches(line, filter)),
     followDrops: (filter, signal) => filterDrops(core.drops.follow(signal), filter),
-    leases: async ({ network }) =>
-      leaseViews(core).filter((lease) => network === undefined || lease.network === network),
-    releaseLease: (network, address) => serial(() => releaseLease(core, network, address)),
-    cooling: async () => coolingViews(core),
-    endCooling: (what) => serial(() => endCooling(core, what)),
-    routes: async () => guestRoutes(core),
+    leases: async ({ network }, { here = false } = {}) => {
+      const of = here ? core : await asFarAsKnown(core);
+      return leaseViews(of).filter((lease) => network === undefined || lease.network === network);
+    },
+    releaseLease: async (network, address) => {
+      const whole = await wholeOf(core);
+      return serial(() => releaseLease(whole, network, address));
+    },
+    routes: async () => guestRoutes(await asFarAsKnown(core)),
+    cooling: async () => coolingViews(await asFarAsKnown(core)),
+    endCooling: async (what) => {
+      const whole = await wholeOf(core);
+      return serial(() => endCooling(whole, what));
+    },
     hosts: (filter) => listHosts(core, filter),
     drainHost: (name, options) => drainHost(core, name, options),
     forgetHost: (name, options) => forgetHost(core, name, options),
     explain: async (question) => explain(core, question),
-    explainFlow: async (question) => explainFlow(core.members(), question),
+    explainFlow: async (question) => explainFlow((await asFarAsKnown(core)).members(), question),
     exportState: () => exportState(core),
     watch: (kinds, signal) => watchSite(core, kinds, signal),
-    policyMatrix: async (filter) => policyMatrix(core.members(), filter),
+    policyMatrix: async (filter) => policyMatrix((await asFarAsKnown(core)).members(), filter),
   };
 }
 
@@ -112,16 +130,23 @@ const notFound = (kind: Kind, name: string): GuardError =>
   new GuardError("NOT_FOUND", `${kind} '${name}' does not exist`, { fields: { kind, name } });
 
 function objectNames(core: Core, kind: Kind): readonly ObjectName[] {
-  const { networks, groups, guests } = core.mirror;
+  const { groups, whole: guests } = core.mirror;
+  const { networks } = core.mirror.held();
   const all = { network: networks, group: groups, guest: guests } as const;
   return [...all[kind].keys()].sort();
+}
+
+/** While the store is away this host still knows its own. */
+function isKnownHere(core: Core, kind: Kind, text: string): boolean {
+  const name = parseObjectName(text);
+  return isAway(core) && name !== undefined && resourceOf(core, kind, name) !== undefined;
 }
 
 /** As it would stand in a site file, so that what is shown can be applied again. */
 function resourceOf({ mirror }: Core, kind: Kind, name: ObjectName): Resource | undefined {
   const network = mirror.networks.get(name);
   const group = mirror.groups.get(name);
-  const guest = mirror.guests.get(name);
+  const guest = mirror.whole.get(name);
   if (kind === "network") return network && { kind, name, spec: network };
   if (kind === "group") return group && { kind, name, spec: group };
   return guest && { kind, name, spec: guest.spec };

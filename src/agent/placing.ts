@@ -133,9 +133,12 @@ const isApart = (claim: NicClaim | undefined, here: PortPlace): boolean =>
 function prepared(core: Core, own: Attachment): Placing {
   const attachment: Attachment = { ...own, prepared: true };
   const key = keys.claim(own.guest, own.nic);
+  const claim = claimOf(core, own);
+  // Whoever has the NIC does not follow the ports of other hosts, and is told by this that there is something to ask for.
+  const again = claim === undefined ? [] : claimChange(core, own, claim).writes;
   const transaction: Transaction = {
     expect: [{ key, revision: core.mirror.revisionOf(key) }, ...core.hosts.expectation()],
-    writes: [recordOf(core, attachment)],
+    writes: [...again, recordOf(core, attachment)],
   };
   return { attachment, waits: true, transaction };
 }

@@ -62,7 +62,7 @@ export async function settleRestore(
 
 /** A store of one host: nobody changes it while no agent runs. @throws STORE_UNAVAILABLE, STORE_CORRUPT */
 export async function settleOwn(parts: RestoreParts, store: Store): Promise<void> {
-  const entry = (await store.read(RESTORE)).entries.get(RESTORE);
+  const entry = (await store.read({ key: RESTORE })).entries.get(RESTORE);
   const mark = markOf(entry?.value);
   if (entry === undefined || mark === undefined) return;
   if (mark.phase === "done") {

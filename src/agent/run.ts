@@ -151,7 +151,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
   const isOwn = (attachment: Attachment): boolean => isOfHost(attachment, identityOf(options.stateDirectory, epoch));
   async function begin(): Promise<Life> {
     const opened = await openStore(options, { host, isOwn, isOpen, shut, log });
-    const { store, kind: storeKind, health: storeHealth, copyHealth, restoreHealth, whole, changes } = opened;
+    const { kind: storeKind, health: storeHealth, restored, ...kept } = opened;
     const agent = await startAgent({
       nft,
       links,
@@ -160,7 +160,7 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
       datagrams,
       conntrack,
       probes,
-      store,
+      ...kept,
       clock: systemClock,
       log,
       host,
@@ -170,14 +170,10 @@ export async function runAgent(options: AgentOptions, version: string): Promise<
       kernel,
       storeKind,
       storeHealth,
-      copyHealth,
-      restoreHealth,
-      whole,
-      changes,
       presence: presenceOf(options, epoch, portPrefixes),
       auditEvery: AUDIT_EVERY,
     });
-    return { agent, store, restored: opened.restored };
+    return { agent, store: kept.store, restored };
   }
   const lives = await startLives(begin, () => log.warn({}, "the store was restored; reading it anew, the rules stay"));
   const server = await startListeners(options, { operations: lives.operations, version, log, host });

@@ -1,6 +1,7 @@
 /** Changes of the store as they come, for those who look on: of the site, of what is attached where, of leases. */
 import { GuardError } from "../model/errors.ts";
 import { type WatchEvent, type WatchKind, watchKinds } from "../model/watch.ts";
+import { LEVEL } from "../store/read-record.ts";
 import { isFields } from "../store/shape.ts";
 import type { Change, Key, Revision } from "../store/store.ts";
 import type { Core } from "./core.ts";
@@ -57,15 +58,23 @@ function* eventsOf({ revision, changes }: Change, kinds: readonly WatchKind[], a
 
 const isForgotten = (cause: unknown): boolean => cause instanceof GuardError && cause.code === "CONFLICT";
 
+/** Where only what concerns this host is followed, what is known may be long ago. */
+async function newest({ parts, mirror }: Core): Promise<Revision> {
+  const { scope, store, siteStore = store } = parts;
+  if (scope !== "host" || parts.storeHealth?.now() !== undefined) return mirror.revision;
+  return Math.max(mirror.revision, (await siteStore.read({ key: LEVEL })).revision);
+}
+
 /** From what the agent knows now on, until the signal aborts. No kinds: all. */
 export async function* watchSite(
-  { parts, mirror }: Core,
+  core: Core,
   kinds: readonly WatchKind[],
   signal: AbortSignal,
 ): AsyncGenerator<WatchEvent> {
+  const { parts } = core;
   const changes = parts.changes ?? parts.store.watch;
   const wanted = kinds.length === 0 ? watchKinds : kinds;
-  let at: Revision = mirror.revision;
+  let at: Revision = await newest(core);
   while (!signal.aborted) {
     try {
       for await (const change of changes("", at, signal)) {
@@ -76,7 +85,7 @@ export async function* watchSite(
     } catch (cause) {
       if (!isForgotten(cause)) throw cause;
       // The agent itself read everything again.
-      at = Math.max(at + 1, mirror.revision);
+      at = Math.max(at + 1, await newest(core));
       const text = "changes were missed: look at everything again";
       yield { at: parts.clock.now(), revision: at, action: "missed", text };
     }

@@ -6,10 +6,8 @@ import type { Core } from "./core.ts";
 
 /** @throws STORE_UNAVAILABLE */
 export async function* exportState({ parts }: Core): AsyncGenerator<StateLine> {
-  const ofStore = async () => ({ snapshot: await parts.store.read(""), from: "store" as const });
-  const { snapshot, from } = await (parts.whole ?? ofStore)();
-  const { host, version, clock } = parts;
+  const { host, version, clock, store, siteStore = store } = parts;
+  const { revision, entries } = await siteStore.read("");
   const at = new Date(clock.now()).toISOString();
-  const { revision, entries } = snapshot;
-  yield* stateLines({ vifguard: "state", format: storeFormat, version, host, revision, at, from }, entries.values());
+  yield* stateLines({ vifguard: "state", format: storeFormat, version, host, revision, at }, entries.values());
 }

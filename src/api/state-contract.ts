@@ -10,7 +10,6 @@ export const stateLine = z.union([
     host: z.string(),
     revision: z.number(),
     at: z.string(),
-    from: z.enum(["store", "copy"]).describe("copy: etcd was away, and this is what the host knew last"),
   }),
   z.object({ key: z.string(), value: z.unknown() }),
   z.object({ entries: z.number(), sha256: z.string().describe("of all lines before it") }),

@@ -8,6 +8,10 @@ export const keys = {
   network: (name: ObjectName): string => `network/${name}`,
   group: (name: ObjectName): string => `group/${name}`,
   guest: (name: ObjectName): string => `guest/${name}`,
+  /** What hosts must know of a NIC of a network that they have a port of. Written with its guest, as the next one is. */
+  member: (network: ObjectName, guest: ObjectName, nic: number): string => `member/${network}/${guest}/${nic}`,
+  /** The same, of a NIC that carries a group that rules of their own NICs name. */
+  carrier: (group: ObjectName, guest: ObjectName, nic: number): string => `carrier/${group}/${guest}/${nic}`,
   /** Who holds an address of a network: the claim two writers can never both get. */
   address: (network: ObjectName, address: Ipv4Address | Ipv6Address): string => `address/${network}/${address}`,
   /** All who have a public address of nat networks, or ports of it. */

@@ -337,7 +337,8 @@ export interface AttachRequest {
 export interface Operations {
   /** Validated resources; everything or nothing. With `dryRun` nothing is touched. */
   apply(resources: readonly Resource[], options: { readonly dryRun: boolean }): Promise<readonly ChangeView[]>;
-  list(kind: Kind): Promise<readonly ObjectView[]>;
+  /** `here`: only what this host's ports have to do with. */
+  list(kind: Kind, of?: { readonly here?: boolean }): Promise<readonly ObjectView[]>;
   get(kind: Kind, name: string): Promise<ObjectView>;
   remove(kind: Kind, name: string): Promise<ChangeView>;
   /** Without `nic`: the guest's first NIC that is not attached. Returns when the link is up and read back, or throws with the port shut. */
@@ -351,7 +352,7 @@ export interface Operations {
     filter: { readonly guest?: string; readonly port?: string },
     signal: AbortSignal,
   ): AsyncIterable<DropEvent>;
-  leases(filter: { readonly network?: string }): Promise<readonly LeaseView[]>;
+  leases(filter: { readonly network?: string }, of?: { readonly here?: boolean }): Promise<readonly LeaseView[]>;
   releaseLease(network: string, address: string): Promise<LeaseView>;
   cooling(): Promise<readonly CoolingView[]>;
   /** Frees one now, with the MACs of its former guest that spell it. */

@@ -237,6 +237,14 @@ export interface NicIdentity {
   readonly addresses6?: readonly Ipv6Address[];
 }
 
+/** As much of a NIC as others must know who speak to it: what `NicSpec` and `NicIdentity` say of it, with what it has learned. */
+export interface NicMember extends NicIdentity, Pick<NicSpec, "address6" | "public4"> {
+  readonly addresses?: readonly IpBlock[];
+  readonly allowedPairs?: readonly AllowedPair[];
+  /** Its own. */
+  readonly groups?: readonly ObjectName[];
+}
+
 /** Who has a public address of a nat network, or a part of it. */
 export type PublicHolder =
   | { readonly kind: "whole"; readonly guest: ObjectName; readonly nic: number }

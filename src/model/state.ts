@@ -11,8 +11,6 @@ export interface StateHead {
   readonly revision: number;
   /** RFC 3339. */
   readonly at: string;
-  /** `copy`: etcd was away, and this is what the host knew last. */
-  readonly from: "store" | "copy";
 }
 
 export interface StateEntry {

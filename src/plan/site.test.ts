@@ -151,11 +151,14 @@ describe("a first site", () => {
     expect([...site.entries.keys()].sort()).toEqual([
       "address/lan0/10.0.0.10",
       "address/lan0/10.0.0.11",
+      "carrier/web/web1/0",
       "group/web",
       "guest/web1",
       "guest/web2",
       "mac/fe:00:0a:00:00:0a",
       "mac/fe:00:0a:00:00:0b",
+      "member/lan0/web1/0",
+      "member/lan0/web2/0",
       "network/lan0",
     ]);
     expect(site.entries.get("address/lan0/10.0.0.11")?.value).toEqual({ guest: "web2", nic: 0 });
@@ -190,6 +193,8 @@ describe("a first site", () => {
       "network/lan0": 1,
       "group/web": 2,
       "guest/a": 0,
+      "member/lan0/a/0": 0,
+      "carrier/web/a/0": 0,
       "address/lan0/10.0.0.10": 0,
       "mac/fe:00:0a:00:00:0a": 0,
     });
@@ -494,6 +499,7 @@ describe("removing", () => {
       "address/lan0/10.0.0.11",
       "guest/b",
       "mac/fe:00:0a:00:00:0b",
+      "member/lan0/b/0",
       "network/lan0",
     ]);
     apply(site, guest("c", onLan));
@@ -566,7 +572,7 @@ test("four thousand guests of one file", () => {
   const file = [web, ...Array.from({ length: 4000 }, (_, n) => guest(`g${n}`, "{ network: lan0, groups: [web] }"))];
   const first = plan(site, ...file);
   site.commit(first.transaction);
-  expect(first.transaction.writes).toHaveLength(1 + 3 * 4000);
+  expect(first.transaction.writes).toHaveLength(1 + 5 * 4000);
   expect(new Set([...site.held().guests.values()].flatMap(({ nics }) => nics.map(({ mac }) => mac))).size).toBe(4000);
   expect(nicsOf(site, "g3999")[0]).toMatch(/^lan0\/10\.0\.15\.161 /);
   expect(plan(site, ...file).transaction.writes).toEqual([]);

@@ -10,6 +10,7 @@ import type { SiteView } from "./desired.ts";
 import { assertHoldings, assertSameDecider, assertSpelled, holdings, someOf } from "./holdings.ts";
 import { assignIdentities, type GuestWish, type Random, releaseGuest } from "./identity.ts";
 import { sameJson, toJson } from "./json.ts";
+import { writeMembers } from "./members.ts";
 import { assertAlone } from "./overlaps.ts";
 import { assertPublics, mayMeetPublics } from "./publics.ts";
 import { createdSentences, deletedSentences, groupSentences, guestSentences, networkSentences } from "./sentences.ts";
@@ -21,6 +22,8 @@ export interface HeldSite extends HeldNetworks {
   readonly guests: ReadonlyMap<ObjectName, Guest>;
   /** Of at least the keys of `siteKeys`. */
   readonly revisions: ReadonlyMap<Key, Revision>;
+  /** The same guest with the addresses that it learned; where none is given, none learns any. */
+  readonly learned?: (guest: Guest) => Guest;
   /** Guests with a port on some host. */
   readonly attached: ReadonlySet<ObjectName>;
 }
@@ -121,7 +124,16 @@ function exists(held: HeldSite, kind: Kind, name: ObjectName): boolean {
   return { network: held.networks, group: held.groups, guest: held.guests }[kind].has(name);
 }
 
-function writeObject(draft: Draft, site: WantedSite, resource: Resource, guests: ReadonlyMap<ObjectName, Guest>): void {
+function withLearned({ learned }: HeldSite, guest: Guest | undefined): Guest | undefined {
+  return guest === undefined || learned === undefined ? guest : learned(guest);
+}
+
+function writeObject(
+  draft: Draft,
+  { site, held }: { readonly site: WantedSite; readonly held: HeldSite },
+  resource: Resource,
+  guests: ReadonlyMap<ObjectName, Guest>,
+): void {
   if (resource.kind === "network") {
     for (const group of resource.spec.groups) draft.read(siteKeys.group(group));
     if (mayMeetPublics(site, resource.name)) draft.read(siteKeys.public(resource.spec.gateway4));
@@ -135,6 +147,7 @@ function writeObject(draft: Draft, site: WantedSite, resource: Resource, guests:
   if (guest === undefined) return;
   readLeanings(draft, site, guest);
   draft.put(siteKeys.guest(guest.name), toJson(guest));
+  writeMembers(draft, withLearned(held, held.guests.get(guest.name)), withLearned(held, guest));
 }
 
 /** The site as it will be, with everything that must hold of it. */
@@ -170,7 +183,7 @@ function settle(held: HeldSite, wanted: readonly Resource[], random: Random, sca
 export function planSite(held: HeldSite, wanted: readonly Resource[], random: Random, scatter = false): SitePlan {
   const { site, changed, guests } = settle(held, wanted, random, scatter);
   const draft = createDraft(held.revisions);
-  for (const resource of changed) writeObject(draft, site, resource, guests);
+  for (const resource of changed) writeObject(draft, { site, held }, resource, guests);
   writeClaims(draft, site.addresses, siteKeys.address);
   writeClaims(draft, site.macs, siteKeys.mac);
   writePublics(draft, site);
@@ -250,6 +263,7 @@ function removeGuest(held: HeldSite, guest: Guest): SitePlan {
   writeClaims(draft, site.macs, siteKeys.mac);
   writePublics(draft, site);
   removeNicClaims(draft, held.revisions, guest);
+  writeMembers(draft, guest, undefined);
   return deletion("guest", guest.name, draft, guest);
 }
 

@@ -99,7 +99,10 @@ function handlersOf(operations: Operations, version: string): Handlers {
     watch: ({ query, signal }) => operations.watch(query.kinds ?? [], signal),
     metrics: async () => {
       const [status, drops] = await Promise.all([operations.status(), operations.drops({})]);
-      const [leases, networks] = await Promise.all([operations.leases({}), operations.list("network")]);
+      const [leases, networks] = await Promise.all([
+        operations.leases({}, { here: true }),
+        operations.list("network", { here: true }),
+      ]);
       return metricsText({ status, drops, leases, networks });
     },
     openapi: () => openapi(version),

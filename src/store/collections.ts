@@ -20,21 +20,20 @@ import {
   parseObjectName,
 } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
-import type { GroupRule, GroupSpec, Peer, PortRange, Service } from "../model/policy.ts";
+import type { GroupSpec } from "../model/policy.ts";
 import {
   type Addressing,
-  type AllowedPair,
   type Attachment,
   type DhcpLease,
   type Guest,
   type GuestSpec,
   type HostService,
-  type IpBlock,
   type Link4Length,
   link4Lengths,
   type Mode,
   type NetworkSpec,
   type NicClaim,
+  type NicMember,
   type NicSpec,
   roles,
   routedGives,
@@ -45,6 +44,8 @@ import { byHand, byMac, managed, nicTell } from "./addressing-shapes.ts";
 import { nicClaim } from "./claim-shape.ts";
 import { aliveRecord, hostRecord } from "./host-shapes.ts";
 import { identityShape, learnedShape, relayShape, snoopShape } from "./learned-shapes.ts";
+import { allowedPair, ipBlock, nicMember } from "./member-shape.ts";
+import { rule } from "./policy-shapes.ts";
 import { rates } from "./rates.ts";
 import { either, fields, list, oneOf, optional, type Shape, shape, text, variants, whole } from "./shape.ts";
 import type { Json, Key } from "./store.ts";
@@ -69,6 +70,13 @@ interface AddressKey<K> {
   readonly network: ObjectName;
   readonly address: Ipv4Address | Ipv6Address;
 }
+interface NicKey<K> {
+  readonly kind: K;
+  /** A network, or a group. */
+  readonly of: ObjectName;
+  readonly guest: ObjectName;
+  readonly nic: number;
+}
 export type ParsedKey =
   | NamedKey<"network">
   | NamedKey<"group">
@@ -77,6 +85,8 @@ export type ParsedKey =
   | { readonly kind: "public"; readonly what: Ipv4Address }
   | { readonly kind: "mac"; readonly what: MacAddress }
   | { readonly kind: "claim"; readonly what: string; readonly guest: ObjectName; readonly nic: number }
+  | NicKey<"member">
+  | NicKey<"carrier">
   | { readonly kind: "attachment"; readonly host: HostId; readonly port: InterfaceName }
   | { readonly kind: "host"; readonly host: HostId }
   | { readonly kind: "alive"; readonly host: HostId }
@@ -90,6 +100,8 @@ interface Values {
   readonly public: PublicRecord;
   readonly mac: ClaimRecord;
   readonly claim: NicClaim;
+  readonly member: NicMember;
+  readonly carrier: NicMember;
   readonly attachment: Attachment;
   readonly host: HostRecord;
   readonly alive: AliveRecord;
@@ -133,33 +145,7 @@ const wiring = variants<Wiring>({
 });
 const addressing = variants<Addressing>({ managed, static: byHand, mac: byMac, relay: relayShape, snoop: snoopShape });
 const yes: Shape<true> = shape("true", (value) => value === true);
-const range = fields<PortRange>({ first: whole(1, 65_535), last: whole(1, 65_535) });
-const service = either<Service>(
-  "a service",
-  fields<{ readonly kind: "any" }>({ kind: oneOf("any") }),
-  fields<Extract<Service, { readonly ports: unknown }>>({ kind: oneOf("tcp", "udp"), ports: list(range) }),
-  fields<Extract<Service, { readonly type?: number }>>({
-    kind: oneOf("icmp", "icmpv6"),
-    type: optional(whole(0, 255)),
-    code: optional(whole(0, 255)),
-  }),
-  fields<Extract<Service, { readonly number: number }>>({ kind: oneOf("protocol"), number: whole(0, 255) }),
-);
-const peer = variants<Peer>({
-  any: fields<Extract<Peer, { readonly kind: "any" }>>({ kind: oneOf("any") }),
-  network: fields<Extract<Peer, { readonly kind: "network" }>>({ kind: oneOf("network") }),
-  group: fields<Extract<Peer, { readonly kind: "group" }>>({ kind: oneOf("group"), group: objectName }),
-  prefix4: fields<Extract<Peer, { readonly kind: "prefix4" }>>({ kind: oneOf("prefix4"), prefix: prefix4 }),
-  prefix6: fields<Extract<Peer, { readonly kind: "prefix6" }>>({ kind: oneOf("prefix6"), prefix: prefix6 }),
-});
-const rule = fields<GroupRule>({ service, peer });
 const anyAddress = either<Ipv4Address | Ipv6Address>("an IP address", address4, address6);
-const ipBlock = variants<IpBlock>({
-  address4: fields<Extract<IpBlock, { readonly kind: "address4" }>>({ kind: oneOf("address4"), address: address4 }),
-  address6: fields<Extract<IpBlock, { readonly kind: "address6" }>>({ kind: oneOf("address6"), address: address6 }),
-  prefix4: fields<Extract<IpBlock, { readonly kind: "prefix4" }>>({ kind: oneOf("prefix4"), prefix: prefix4 }),
-  prefix6: fields<Extract<IpBlock, { readonly kind: "prefix6" }>>({ kind: oneOf("prefix6"), prefix: prefix6 }),
-});
 const mode = oneOf<Mode>("enforce", "observe");
 const nicSpec = fields<NicSpec>({
   network: objectName,
@@ -167,7 +153,7 @@ const nicSpec = fields<NicSpec>({
   address4: optional(address4),
   address6: optional(address6),
   addresses: list(ipBlock),
-  allowedPairs: list(fields<AllowedPair>({ what: ipBlock, mac: optional(mac) })),
+  allowedPairs: list(allowedPair),
   roles: list(oneOf(...roles)),
   unchecked: list(oneOf(...uncheckable)),
   mode: optional(mode),
@@ -219,6 +205,8 @@ const shapes: { readonly [K in keyof Values]: Shape<Values[K]> } = {
   public: publicRecord,
   mac: claim,
   claim: nicClaim,
+  member: nicMember,
+  carrier: nicMember,
   attachment: fields<Attachment>({
     port: interfaceName,
     ifindex: whole(1),
@@ -274,6 +262,9 @@ function keyOf(record: ParsedKey): Key {
       return keys.mac(record.what);
     case "claim":
       return keys.claim(record.guest, record.nic);
+    case "member":
+    case "carrier":
+      return keys[record.kind](record.of, record.guest, record.nic);
     case "attachment":
       return keys.attachment(record.host, record.port);
     case "host":
@@ -286,12 +277,21 @@ function keyOf(record: ParsedKey): Key {
   }
 }
 
+function readNicKey(
+  kind: "member" | "carrier",
+  of: ObjectName | undefined,
+  guest: ObjectName | undefined,
+  nic: number,
+): ParsedKey | undefined {
+  return of === undefined || guest === undefined ? undefined : { kind, of, guest, nic };
+}
+
 function readHostKey(kind: "host" | "alive", text: string): ParsedKey | undefined {
   const host = parseHostId(text);
   return host === undefined ? undefined : { kind, host };
 }
 
-function readKey([kind, first = "", second = ""]: readonly string[]): ParsedKey | undefined {
+function readKey([kind, first = "", second = "", third = ""]: readonly string[]): ParsedKey | undefined {
   const [name, address] = [parseObjectName(first), parseIp(second)];
   switch (kind) {
     case "network":
@@ -312,6 +312,9 @@ function readKey([kind, first = "", second = ""]: readonly string[]): ParsedKey 
     }
     case "claim":
       return name === undefined ? undefined : { kind, what: `${name}/${second}`, guest: name, nic: Number(second) };
+    case "member":
+    case "carrier":
+      return readNicKey(kind, name, parseObjectName(second), Number(third));
     case "attachment": {
       const [host, port] = [parseHostId(first), parseInterfaceName(second)];
       return host === undefined || port === undefined ? undefined : { kind, host, port };
@@ -361,6 +364,10 @@ export function decodeRecord(key: Key, json: Json): StoreRecord {
       return { ...parsed, value: checked(key, json, shapes.mac) };
     case "claim":
       return { ...parsed, value: checked(key, json, shapes.claim) };
+    case "member":
+      return { ...parsed, value: checked(key, json, shapes.member) };
+    case "carrier":
+      return { ...parsed, value: checked(key, json, shapes.carrier) };
     case "attachment": {
       const value = checked(key, json, shapes.attachment);
       assertOwnKey(key, keys.attachment(parsed.host, value.port));

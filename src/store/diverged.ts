@@ -18,7 +18,7 @@ async function revisionsOf(store: Store, keys: readonly Key[]): Promise<Readonly
   const found = new Map<Key, Revision>();
   for (let at = 0; at < keys.length; at += AT_ONCE) {
     const part = keys.slice(at, at + AT_ONCE);
-    const read = await Promise.all(part.map((key) => store.read(key)));
+    const read = await Promise.all(part.map((key) => store.read({ key })));
     for (const [n, key] of part.entries()) found.set(key, read[n]?.entries.get(key)?.revision ?? 0);
   }
   return found;
@@ -29,35 +29,42 @@ async function isMissed(
   store: Store,
   host: string,
   gone: readonly Entry[],
-  { isOpen, before }: Memory,
+  { isOpen, before: { snapshot: before } }: Memory,
 ): Promise<boolean> {
   const isAnyOpen = gone.some(({ key, value }) => {
     const record = readRecord(key, value, Number.MAX_SAFE_INTEGER);
     return record.kind === "attachment" && isOpen(record.value);
   });
   const key = `host/${host}`;
-  return isAnyOpen && (!before.entries.has(key) || (await store.read(key)).entries.has(key));
+  return isAnyOpen && (!before.entries.has(key) || (await store.read({ key })).entries.has(key));
+}
+
+/** What a host knew last. */
+export interface Remembered {
+  /** Its revision is the newest that the host has seen of anything. */
+  readonly snapshot: Snapshot;
+  /** Up to where the host was told of a key: one part of the store may be told ahead of another. */
+  upTo(key: Key): Revision;
 }
 
 export interface Memory {
-  /** What the host knew last. */
-  readonly before: Snapshot;
+  readonly before: Remembered;
   /** Whether the kernel holds the port open. */
   isOpen(attachment: Attachment): boolean;
 }
 
 export async function isDiverged(store: Store, host: string, memory: Memory): Promise<boolean> {
-  const { before } = memory;
+  const { snapshot: before, upTo } = memory.before;
+  const isKnown = (key: Key, now: Revision): boolean => fits(now, before.entries.get(key)?.revision, upTo(key));
   const own = `attachment/${host}/`;
   const remembered = [...before.entries.values()].filter(({ key }) => key.startsWith(own));
   const now = (await store.read(own)).entries;
-  for (const { key, revision } of now.values())
-    if (!fits(revision, before.entries.get(key)?.revision, before.revision)) return true;
+  for (const { key, revision } of now.values()) if (!isKnown(key, revision)) return true;
   const gone = remembered.filter(({ key }) => !now.has(key));
   if (await isMissed(store, host, gone, memory)) return true;
   const claims = await revisionsOf(
     store,
     remembered.map(({ value }) => claimKey(value)),
   );
-  return [...claims].some(([key, revision]) => !fits(revision, before.entries.get(key)?.revision, before.revision));
+  return [...claims].some(([key, revision]) => !isKnown(key, revision));
 }

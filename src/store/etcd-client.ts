@@ -42,8 +42,8 @@ export const mayPass = ({ status, message }: CallFailed): boolean =>
   status === "unreachable" ||
   status === UNAVAILABLE ||
   status === DEADLINE_EXCEEDED ||
-  // How etcd 3.4 says that its leader went while it waited.
-  (status === UNKNOWN && /leader|timed out/.test(message));
+  // How etcd 3.4 says that its leader went while it waited, or that there is none.
+  (status === UNKNOWN && /leader|timed out|deadline exceeded/.test(message));
 
 const isTokenOld = ({ status, message }: CallFailed): boolean =>
   status === UNAUTHENTICATED || (status === INVALID_ARGUMENT && /auth token|user name is empty/.test(message));
@@ -57,6 +57,8 @@ const WINDOW = 4 * 1024 * 1024;
 
 export interface EtcdStream {
   readonly messages: AsyncIterable<Fields>;
+  /** Without effect when it has ended. */
+  send(message: Message): void;
   close(): void;
 }
 
@@ -64,7 +66,7 @@ export interface EtcdClient {
   /** One question to the member in use, one answer. @throws CallFailed */
   call(method: string, message: Message): Promise<Fields>;
   /** @throws CallFailed, also from its messages */
-  stream(method: string, message: Message): Promise<EtcdStream>;
+  stream(method: string): Promise<EtcdStream>;
   /** Grows with every turn. */
   readonly turns: number;
   /** The next call goes to another member, unless somebody turned since. */
@@ -206,7 +208,7 @@ export function createEtcdClient({ endpoints, tls = {}, user }: EtcdAccess): Etc
     return made;
   }
 
-  function request(method: string, message: Message, bearer: string | undefined, within?: number): ClientHttp2Stream {
+  function request(method: string, bearer: string | undefined, within?: number): ClientHttp2Stream {
     const stream = open().request({
       [constants.HTTP2_HEADER_METHOD]: "POST",
       [constants.HTTP2_HEADER_PATH]: `/etcdserverpb.${method}`,
@@ -219,15 +221,14 @@ export function createEtcdClient({ endpoints, tls = {}, user }: EtcdAccess): Etc
     });
     // Told by whoever reads the stream.
     stream.on("error", () => undefined);
-    stream.write(framed(message));
     return stream;
   }
 
   async function first(method: string, message: Message, bearer: string | undefined): Promise<Fields> {
-    const stream = request(method, message, bearer, CALL_WITHIN);
+    const stream = request(method, bearer, CALL_WITHIN);
     const timer = setTimeout(() => heardOut(() => stream.destroy(new Error("it does not answer"))), CALL_WITHIN + 500);
     try {
-      stream.end();
+      stream.end(framed(message));
       for await (const answer of messagesOf(stream)) return answer;
       throw unreachable(lastFault === "" ? `${endpoint()} gave no answer` : lastFault);
     } finally {
@@ -259,10 +260,13 @@ export function createEtcdClient({ endpoints, tls = {}, user }: EtcdAccess): Etc
 
   return {
     call: (method, message) => withToken((sent) => first(method, message, sent)),
-    stream: (method, message) =>
+    stream: (method) =>
       withToken(async (sent) => {
-        const stream = request(method, message, sent);
-        return { messages: messagesOf(stream), close: () => stream.destroy() };
+        const stream = request(method, sent);
+        const send = (message: Message): void => {
+          if (!stream.destroyed && stream.writable) stream.write(framed(message));
+        };
+        return { messages: messagesOf(stream), send, close: () => stream.destroy() };
       }),
     get turns() {
       return turns;

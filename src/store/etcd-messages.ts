@@ -1,5 +1,6 @@
 /** The requests and answers of etcd's API v3 that the store uses (api/etcdserverpb/rpc.proto, api/mvccpb/kv.proto). */
 import { decode, encode, type Fields, type Message } from "./protobuf.ts";
+import type { Place } from "./store.ts";
 
 export interface KeyValue {
   readonly key: string;
@@ -10,12 +11,18 @@ export interface KeyValue {
 }
 
 /** The first key that no longer begins with the prefix; etcd's own way to say "all that begin so". */
-export function afterPrefix(prefix: string): Uint8Array {
+function afterPrefix(prefix: string): Uint8Array {
   const bytes = new TextEncoder().encode(prefix);
   // No UTF-8 text has 0xff, so the last byte can always grow.
   const last = bytes.length - 1;
   bytes[last] = (bytes[last] ?? 0) + 1;
   return bytes;
+}
+
+/** @param data what every key begins with */
+export function rangeOf(data: string, place: Place): { readonly key: string; readonly end: Uint8Array | undefined } {
+  if (typeof place !== "string") return { key: data + place.key, end: undefined };
+  return { key: data + place, end: afterPrefix(data + place) };
 }
 
 function keyValueOf(fields: Fields): KeyValue {
@@ -107,18 +114,22 @@ export function txnAnswer(fields: Fields): TxnAnswer {
   };
 }
 
-export const watchFrom = (key: string, end: Uint8Array, startRevision: number): Message => [
+/** @param id of our own choice, which etcd takes from version 3.4 on */
+export const watchFrom = (id: number, { key, end }: ReturnType<typeof rangeOf>, startRevision: number): Message => [
   [
     1,
     encode([
       [1, key],
       [2, end],
       [3, startRevision],
+      [7, id],
     ]),
   ],
 ];
+export const cancelWatch = (id: number): Message => [[2, encode([[1, id]])]];
 
 export interface WatchAnswer {
+  readonly id: number;
   readonly created: boolean;
   readonly canceled: boolean;
   /** Not 0: what was asked for is forgotten, and this is the oldest that is not. */
@@ -129,6 +140,7 @@ export interface WatchAnswer {
 
 export function watchAnswer(fields: Fields): WatchAnswer {
   return {
+    id: fields.number(2),
     created: fields.number(3) === 1,
     canceled: fields.number(4) === 1,
     compactRevision: fields.number(5),

@@ -1,14 +1,26 @@
-/** Watches of etcd that go on at another member when theirs is lost, and say when what they ask for is forgotten. */
+/**
+ * Watches of etcd that go on at another member when theirs is lost, and say when what they ask for is forgotten. All of a process share one stream: an agent has
+ * some for each of its ports, and a stream costs etcd more than a hundred watches.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { GuardError } from "../model/errors.ts";
 import { type Asker, type EtcdLayout, jsonOf, RETRY_EVERY, refused } from "./etcd-asker.ts";
-import { CallFailed, type EtcdClient, mayPass } from "./etcd-client.ts";
-import { afterPrefix, range, rangeAnswer, watchAnswer, watchFrom } from "./etcd-messages.ts";
-import type { Fields } from "./protobuf.ts";
-import type { Change, Key, Revision } from "./store.ts";
+import { CallFailed, type EtcdClient, type EtcdStream, mayPass } from "./etcd-client.ts";
+import {
+  cancelWatch,
+  type RangeAnswer,
+  range,
+  rangeAnswer,
+  rangeOf,
+  type WatchAnswer,
+  watchAnswer,
+  watchFrom,
+} from "./etcd-messages.ts";
+import { createFeed, type Feed } from "./feed.ts";
+import type { Change, Place, Revision } from "./store.ts";
 
 export interface Watches {
-  follow(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change>;
+  follow(place: Place, after: Revision, signal: AbortSignal): AsyncGenerator<Change>;
   /** Ends them all, when each has shown the revision or after a moment. */
   close(newest: Revision): Promise<void>;
 }
@@ -21,6 +33,63 @@ const RETRY_MOST = 2_000;
 function tooOld(after: Revision, oldest: Revision): GuardError {
   const message = `etcd remembers changes from revision ${oldest} on, not from ${after + 1}: read again`;
   return new GuardError("CONFLICT", message, { fields: { after, oldest } });
+}
+
+/** What watches share, as long as there is one. */
+interface Line {
+  readonly feeds: Map<number, Feed<WatchAnswer>>;
+  readonly isOver: () => boolean;
+  send(message: ReturnType<typeof cancelWatch>): void;
+  close(): void;
+}
+
+function createLines(client: EtcdClient, heard: () => void): () => Promise<Line> {
+  let current: Promise<Line> | undefined;
+
+  async function open(): Promise<Line> {
+    const stream = await client.stream("Watch/Watch");
+    const feeds: Line["feeds"] = new Map();
+    let over = false;
+    const end = (): void => {
+      if (!over) current = undefined;
+      over = true;
+    };
+    void pump(stream.messages, feeds, end);
+    const close = (): void => {
+      end();
+      stream.close();
+    };
+    return { feeds, isOver: () => over, send: stream.send, close };
+  }
+
+  async function pump(messages: EtcdStream["messages"], feeds: Line["feeds"], end: () => void): Promise<void> {
+    let failure: unknown = new CallFailed("unreachable", "the watch was ended");
+    try {
+      for await (const fields of messages) {
+        heard();
+        const answer = watchAnswer(fields);
+        const feed = feeds.get(answer.id);
+        // One that was refused may come back under no number.
+        if (feed === undefined && answer.created && answer.canceled) throw new CallFailed("unreachable", answer.why);
+        feed?.push(answer);
+      }
+    } catch (cause) {
+      failure = cause;
+    }
+    end();
+    for (const feed of feeds.values()) feed.end(failure);
+  }
+
+  return async () => {
+    for (;;) {
+      current ??= open().catch((cause: unknown) => {
+        current = undefined;
+        throw cause;
+      });
+      const line = await current;
+      if (!line.isOver()) return line;
+    }
+  };
 }
 
 const restored = (at: Revision): GuardError =>
@@ -36,12 +105,15 @@ export function createWatches(
   { data, restored: mark }: EtcdLayout,
   seen: (revision: Revision) => void,
   wentBack: () => void,
+  written: () => Revision,
 ): Watches {
   const open = new Set<{ readonly at: () => Revision; readonly stop: () => void }>();
 
+  const lineOf = createLines(client, () => tell(undefined));
+  let numbers = 0;
+
   /** Events of one revision are one transaction, and etcd never parts them ("atomic" of its watch guarantees). */
-  function* changesOf(fields: Fields, after: Revision): Generator<Change> {
-    const answer = watchAnswer(fields);
+  function* changesOf(answer: WatchAnswer, after: Revision): Generator<Change> {
     if (answer.compactRevision > 0) throw tooOld(after, answer.compactRevision);
     if (answer.canceled) throw new CallFailed("unreachable", answer.why === "" ? "the watch was ended" : answer.why);
     const changes = new Map<Revision, Change["changes"][number][]>();
@@ -55,20 +127,35 @@ export function createWatches(
   }
 
   /** At one member, until it ends or the signal does. */
-  async function* atOne(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
-    const message = watchFrom(data + prefix, afterPrefix(data + prefix), after + 1);
-    const stream = await client.stream("Watch/Watch", message);
-    signal.addEventListener("abort", stream.close);
+  async function* atOne(place: Place, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
+    const line = await lineOf();
+    if (signal.aborted) return;
+    numbers += 1;
+    const id = numbers;
+    const feed = createFeed<WatchAnswer>(signal);
+    line.feeds.set(id, feed);
+    line.send(watchFrom(id, rangeOf(data, place), after + 1));
     try {
-      if (signal.aborted) return;
-      for await (const fields of stream.messages) {
-        tell(undefined);
-        yield* changesOf(fields, after);
-      }
+      for await (const answer of feed.drain()) yield* changesOf(answer, after);
     } finally {
-      signal.removeEventListener("abort", stream.close);
-      stream.close();
+      line.feeds.delete(id);
+      if (line.feeds.size === 0) line.close();
+      else line.send(cancelWatch(id));
     }
+  }
+
+  let told: Revision = 0;
+  let looking: Promise<{ readonly answer: RangeAnswer; readonly isBehind: boolean }> | undefined;
+  /** Once for all watches that go on in one turn; asked after each of them knows where it stands. */
+  function lookAtMark(): NonNullable<typeof looking> {
+    looking ??= new Promise((resolve) => setImmediate(resolve)).then(async () => {
+      looking = undefined;
+      // Of all that was told and written here: a watch alone may stand far behind.
+      const least = Math.max(told, written());
+      const answer = await ask("KV/Range", range({ key: mark, keysOnly: true }), rangeAnswer);
+      return { answer, isBehind: answer.revision < least };
+    });
+    return looking;
   }
 
   /**
@@ -76,9 +163,9 @@ export function createWatches(
    * @returns the revision of the mark, to be the same when the watch goes on. @throws STORE_UNAVAILABLE
    */
   async function assertSamePast(at: Revision, known: Revision | undefined): Promise<Revision> {
-    const { revision, entries } = await ask("KV/Range", range({ key: mark, keysOnly: true }), rangeAnswer);
-    const found = entries[0]?.modRevision ?? 0;
-    if (known === undefined || (revision >= at && found === known)) return found;
+    const { answer, isBehind } = await lookAtMark();
+    const found = answer.entries[0]?.modRevision ?? 0;
+    if (known === undefined || (!isBehind && answer.revision >= at && found === known)) return found;
     wentBack();
     throw restored(at);
   }
@@ -90,7 +177,7 @@ export function createWatches(
     tell(cause.message);
   }
 
-  async function* atAny(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
+  async function* atAny(place: Place, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
     let at = after;
     let pause = RETRY_EVERY;
     let known: Revision | undefined;
@@ -98,7 +185,7 @@ export function createWatches(
       const turns = client.turns;
       try {
         known = await assertSamePast(at, known);
-        for await (const change of atOne(prefix, at, signal)) {
+        for await (const change of atOne(place, at, signal)) {
           at = change.revision;
           pause = RETRY_EVERY;
           yield change;
@@ -107,21 +194,24 @@ export function createWatches(
       } catch (cause) {
         lost(cause, signal);
       }
+      // One that is not wanted any more says nothing against the member: the others go on there.
+      if (signal.aborted) return;
       client.turn(turns);
       await sleep(pause * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
       pause = Math.min(RETRY_MOST, 2 * pause);
     }
   }
 
-  async function* follow(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
+  async function* follow(place: Place, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
     const stopping = new AbortController();
     let at = after;
     const own = { at: () => at, stop: () => stopping.abort() };
     open.add(own);
     try {
-      for await (const change of atAny(prefix, after, AbortSignal.any([signal, stopping.signal]))) {
+      for await (const change of atAny(place, after, AbortSignal.any([signal, stopping.signal]))) {
         at = change.revision;
-        if (prefix === "") seen(at);
+        told = Math.max(told, at);
+        if (place === "") seen(at);
         yield change;
       }
     } finally {

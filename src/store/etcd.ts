@@ -8,7 +8,7 @@ import { admit, defect } from "./admit.ts";
 import { type Asker, createAsker, layoutOf, refused } from "./etcd-asker.ts";
 import { CallFailed, createEtcdClient, type EtcdAccess } from "./etcd-client.ts";
 import { createCommitter, NOT_FOUND } from "./etcd-commit.ts";
-import { afterPrefix, leaseGrant, leaseOf, ttlOf } from "./etcd-messages.ts";
+import { leaseGrant, leaseOf, rangeOf, ttlOf } from "./etcd-messages.ts";
 import { createReader } from "./etcd-read.ts";
 import { createWatches } from "./etcd-watch.ts";
 import type { LeaseId, Revision, Store } from "./store.ts";
@@ -89,7 +89,7 @@ export function openEtcdStore(options: EtcdOptions): Store {
   const asker = createAsker(client, options.patience ?? PATIENCE, options.health ?? (() => undefined));
   const newest = createNewest();
   const committer = createCommitter(asker, layout, newest);
-  const watches = createWatches(client, asker, layout, newest.seen, options.wentBack ?? (() => undefined));
+  const watches = createWatches(client, asker, layout, newest.seen, options.wentBack ?? (() => undefined), newest.now);
   const read = createReader(asker, layout, options.format);
   const queue = createQueue();
   let isClosed = false;
@@ -98,13 +98,13 @@ export function openEtcdStore(options: EtcdOptions): Store {
   }
 
   return {
-    read: async (prefix) => {
+    read: async (place) => {
       assertOpen();
-      return orRefused(read({ key: layout.data + prefix, end: afterPrefix(layout.data + prefix) }));
+      return orRefused(read(rangeOf(layout.data, place)));
     },
-    watch: (prefix, after, signal) => {
+    watch: (place, after, signal) => {
       assertOpen();
-      return watches.follow(prefix, after, signal);
+      return watches.follow(place, after, signal);
     },
     commit: async (transaction) => {
       assertOpen();

@@ -8,7 +8,7 @@ import { RESTORE } from "../model/keys.ts";
 import type { ImportView } from "../model/state.ts";
 import { checkState } from "./check-state.ts";
 import { mergedState } from "./merge-state.ts";
-import { upgraded } from "./migrate.ts";
+import { upgraded, withMembers } from "./migrate.ts";
 import { markOf, type RestoreMark } from "./restore-mark.ts";
 import type { StateFile } from "./state-file.ts";
 import type { Entry, Json, Key, Revision, Snapshot, Store, Write } from "./store.ts";
@@ -109,8 +109,9 @@ async function writeAll(store: Store, writes: readonly Write[], mark: Revision):
 
 /** @throws STATE_INVALID, STORE_NOT_EMPTY, CONFLICT, STORE_UNAVAILABLE, VERIFY_FAILED */
 export async function importState(store: Store, file: StateFile, options: ImportOptions): Promise<ImportView> {
-  const entries = upgraded(file.entries, file.head.format);
-  checkState(entries);
+  const given = upgraded(file.entries, file.head.format);
+  checkState(given);
+  const entries = withMembers(given);
   const before = await store.read("");
   const isKeeping = keepsPlaces(before, file.sha256, options.replace);
   const wanted = mergedState(entries, before, isKeeping);

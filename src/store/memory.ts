@@ -5,7 +5,8 @@
 import type { Clock } from "../model/clock.ts";
 import { GuardError } from "../model/errors.ts";
 import { type Admitted, admit, type Draft, defect } from "./admit.ts";
-import type { Change, Commit, Entry, Key, LeaseId, Revision, Snapshot, Store } from "./store.ts";
+import { holds } from "./place.ts";
+import type { Change, Commit, Entry, Key, LeaseId, Place, Revision, Snapshot, Store } from "./store.ts";
 
 export interface MemoryOptions {
   /** How many transactions a late watcher can catch up with. */
@@ -47,9 +48,9 @@ export type Verdict =
 export type Stage = (wish: Wish) => Verdict;
 
 /** One change or none. */
-function within(change: Change, prefix: Key): readonly Change[] {
-  if (prefix === "") return [change];
-  const changes = change.changes.filter(({ key }) => key.startsWith(prefix));
+function within(change: Change, place: Place): readonly Change[] {
+  if (place === "") return [change];
+  const changes = change.changes.filter(({ key }) => holds(place, key));
   return changes.length === 0 ? [] : [{ revision: change.revision, changes }];
 }
 
@@ -80,14 +81,14 @@ function createHistory(start: Revision, most: number) {
   function wakeAll(): void {
     for (const wake of [...waiting]) wake();
   }
-  async function* follow(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
+  async function* follow(place: Place, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
     let seen = after;
     while (!signal.aborted) {
       if (seen < forgotten) throw tooOld(seen);
       const next = remembered[seen - forgotten]?.change;
       if (next !== undefined) {
         seen = next.revision;
-        yield* within(next, prefix);
+        yield* within(next, place);
       } else if (closed) return;
       else await news(signal);
     }
@@ -226,6 +227,16 @@ function createStage(
   };
 }
 
+function entriesOf(entries: ReadonlyMap<Key, Entry>, place: Place): ReadonlyMap<Key, Entry> {
+  const found = new Map<Key, Entry>();
+  if (typeof place !== "string") {
+    const entry = entries.get(place.key);
+    return entry === undefined ? found : found.set(place.key, entry);
+  }
+  for (const [key, entry] of entries) if (key.startsWith(place)) found.set(key, entry);
+  return found;
+}
+
 export type Contents = ReturnType<typeof createContents>;
 
 /** @param entries what was there before, changed from now on; @param start at which revision */
@@ -258,10 +269,7 @@ export function createContents(clock: Clock, entries: Map<Key, Entry>, start: Re
     settle: (staged: readonly Staged[]): void => {
       for (const one of staged) settleOne(one);
     },
-    read: (prefix: Key): Snapshot => ({
-      revision,
-      entries: new Map([...entries].filter(([key]) => key.startsWith(prefix))),
-    }),
+    read: (place: Place): Snapshot => ({ revision, entries: entriesOf(entries, place) }),
     history,
     leases,
   };
@@ -303,14 +311,14 @@ export function storeOf({ leases, history, read }: Contents, journal: Journal): 
   if (leases.size > 0) watchTheClock();
 
   return {
-    read: async (prefix) => {
+    read: async (place) => {
       assertOpen();
       await expire();
-      return read(prefix);
+      return read(place);
     },
-    watch: (prefix, after, signal) => {
+    watch: (place, after, signal) => {
       assertOpen();
-      return history.follow(prefix, after, signal);
+      return history.follow(place, after, signal);
     },
     commit: async (transaction) => {
       assertOpen();

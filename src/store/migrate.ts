@@ -19,6 +19,35 @@ const rulesOf = (direction: "ingress" | "egress"): string => `(
       ELSE json_object('kind', 'prefix4', 'prefix', rule.value ->> '$.peer.prefix') END))
     FROM json_each(entries.value, '$.${direction}') AS rule)`;
 
+/** Of one NIC (`nics` below) and one family: what other servers gave it. */
+const learnedOf = (test: "=" | ">"): string => `(
+  SELECT json_group_array(value ->> '$.address') FROM entries
+    WHERE key > 'lease/' AND key < 'lease0' AND json_type(value, '$.learned') IS NOT NULL AND value ->> '$.state' = 'bound'
+      AND value ->> '$.guest' = guest AND value ->> '$.nic' = nic AND value ->> '$.mac' = identity ->> '$.mac'
+      AND value ->> '$.network' = identity ->> '$.network' AND instr(value ->> '$.address', ':') ${test} 0)`;
+
+const unlessEmpty = (field: string): string =>
+  `CASE WHEN json_array_length(spec, '$.${field}') > 0 THEN json(spec -> '$.${field}') END`;
+
+/** What was not said is null, and `json_patch` leaves that out. */
+const MEMBERS = `WITH nics AS (
+    SELECT entries.value ->> '$.name' AS guest, nic.key AS nic, nic.value AS identity, revision,
+      json_extract(entries.value, '$.spec.nics[' || nic.key || ']') AS spec
+    FROM entries, json_each(entries.value, '$.nics') AS nic WHERE entries.key LIKE 'guest/%'),
+  members AS (
+    SELECT guest, nic, spec, revision, identity ->> '$.network' AS network, json_patch(
+      CASE WHEN json_type(identity, '$.addresses6') IS NULL THEN identity
+        ELSE json_set(identity, '$.addresses4', json(${learnedOf("=")}), '$.addresses6', json(${learnedOf(">")})) END,
+      json_object('address6', spec ->> '$.address6', 'public4', spec ->> '$.public4', 'addresses', ${unlessEmpty("addresses")},
+        'allowedPairs', ${unlessEmpty("allowedPairs")}, 'groups', ${unlessEmpty("groups")})) AS member
+    FROM nics WHERE spec IS NOT NULL)`;
+
+const MAKE_MEMBERS = `CREATE TEMP TABLE found AS ${MEMBERS}
+     SELECT 'member/' || network || '/' || guest || '/' || nic AS key, member, max(revision, 1) AS revision FROM members
+     UNION SELECT 'carrier/' || own.value || '/' || guest || '/' || nic, member, max(revision, 1) FROM members, json_each(spec, '$.groups') AS own;
+   INSERT INTO entries (key, value, revision) SELECT key, member, revision FROM found;
+   DROP TABLE found;`;
+
 const steps: readonly string[] = [
   `CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL, lease INTEGER) WITHOUT ROWID;
    CREATE TABLE head (revision INTEGER NOT NULL);
@@ -39,6 +68,8 @@ const steps: readonly string[] = [
        json_object('fence', 1, 'holder', json_object('host', substr(key, 12, instr(substr(key, 12), '/') - 1), 'port', value ->> '$.port')), max(revision, 1)
      FROM (SELECT key, value, revision, max(value ->> '$.since') FROM entries WHERE key LIKE 'attachment/%' GROUP BY value ->> '$.guest', value ->> '$.nic');
    UPDATE entries SET value = json_set(value, '$.fence', 1) WHERE key LIKE 'attachment/%';`,
+  // What other hosts must know of a NIC, by its network and by its groups.
+  MAKE_MEMBERS,
 ];
 
 export const storeFormat = steps.length;
@@ -73,12 +104,22 @@ export function upgraded(entries: ReadonlyMap<Key, Json>, format: number): Reado
     const message = `the state has format ${format}, this version of vifguard knows formats up to ${storeFormat}`;
     throw new GuardError("STATE_INVALID", message, { fields: { found: format, known: storeFormat } });
   }
+  return remade(entries, format, steps.slice(format));
+}
+
+/** What is derived from guests and leases as it follows from these, whatever was said of it. Only of entries that are as they should be. */
+export function withMembers(entries: ReadonlyMap<Key, Json>): ReadonlyMap<Key, Json> {
+  const others = new Map([...entries].filter(([key]) => !/^(?:member|carrier)\//.test(key)));
+  return remade(others, storeFormat, [MAKE_MEMBERS]);
+}
+
+function remade(entries: ReadonlyMap<Key, Json>, format: number, how: readonly string[]): ReadonlyMap<Key, Json> {
   const database = new Database(":memory:");
   try {
     for (const step of steps.slice(0, format)) database.exec(step);
     const put = database.prepare("INSERT INTO entries (key, value, revision) VALUES (?, ?, 1)");
     for (const [key, value] of entries) put.run(key, JSON.stringify(value));
-    for (const step of steps.slice(format)) database.exec(step);
+    for (const step of how) database.exec(step);
     const rows: readonly unknown[] = database.prepare("SELECT key, value FROM entries").raw().all();
     return new Map(rows.map((row) => (Array.isArray(row) ? [String(row[0]), JSON.parse(String(row[1]))] : ["", null])));
   } finally {

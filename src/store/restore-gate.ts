@@ -5,9 +5,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { GuardError } from "../model/errors.ts";
 import { RESTORE } from "../model/keys.ts";
-import { isDiverged, type Memory } from "./diverged.ts";
+import { isDiverged, type Memory, type Remembered } from "./diverged.ts";
 import { markOf, type RestoreMark } from "./restore-mark.ts";
-import type { Change, Commit, Key, Revision, Snapshot, Store, Transaction } from "./store.ts";
+import type { Change, Commit, Place, Revision, Snapshot, Store, Transaction } from "./store.ts";
 
 export interface GateParts {
   readonly remote: Store;
@@ -17,7 +17,7 @@ export interface GateParts {
   /** What this host knew last. */
   readonly before: {
     /** Undefined when it knows nothing. */
-    load(prefix: Key): Promise<Snapshot | undefined>;
+    all(): Promise<Remembered | undefined>;
   };
   /** Where the mark that was seen last is kept. */
   readonly memory: Store;
@@ -54,7 +54,10 @@ interface Look {
 export function restoreGate({ remote, host, isOpen, before, memory, settle, health }: GateParts): RestoreGate {
   /** Of the mark as whoever reads here knows it. */
   let known: Revision | undefined;
-  let asking: Promise<unknown> = Promise.resolve();
+  /** Of all that was read, written and told here. */
+  let newest: Revision = 0;
+  let asking: Promise<void> | undefined;
+  let missed: { readonly at: number; readonly cause: unknown } | undefined;
   let isHolding = false;
   /** Whoever reads here has had to do without, and goes by what this host knew last. */
   let hasMissed = false;
@@ -62,25 +65,36 @@ export function restoreGate({ remote, host, isOpen, before, memory, settle, heal
   const [closing, ending] = [new AbortController(), new AbortController()];
   const restored = new Promise<void>((resolve) => ending.signal.addEventListener("abort", () => resolve()));
 
+  /** Whatever is asked for later is as new at least: a host's copy must not take up what a restored store says before the host has made sure of its ports. */
+  async function readOn(place: Place): Promise<Snapshot> {
+    const least = newest;
+    const snapshot = await remote.read(place);
+    if (snapshot.revision < least) ending.abort();
+    if (ending.signal.aborted) throw wasRestored();
+    newest = Math.max(newest, snapshot.revision);
+    return snapshot;
+  }
+
   async function look(): Promise<Look> {
-    const { revision, entries } = await remote.read(RESTORE);
+    const { revision, entries } = await readOn({ key: RESTORE });
     const entry = entries.get(RESTORE);
     return { mark: markOf(entry?.value), at: entry?.revision ?? 0, revision };
   }
 
   /** @returns whether the store holds another past than this host remembers */
   async function meet({ mark, at, revision }: Look): Promise<boolean> {
-    const seen = (await memory.read(SEEN)).entries.get(SEEN)?.value;
-    const remembered = await before.load("");
+    const seen = (await memory.read({ key: SEEN })).entries.get(SEEN)?.value;
+    const remembered = await before.all();
     if (mark !== undefined && mark.id !== seen) {
-      await settle(remote, remembered, at);
+      await settle(remote, remembered?.snapshot, at);
       await memory.commit({ expect: [], writes: [{ op: "put", key: SEEN, value: mark.id }] });
       return true;
     }
     // Without a mark nothing says what was written after the restore.
     if (remembered === undefined) return false;
-    const isOther = revision < remembered.revision || (await isDiverged(remote, host, { before: remembered, isOpen }));
-    if (isOther) await settle(remote, remembered, revision);
+    const isOther =
+      revision < remembered.snapshot.revision || (await isDiverged(remote, host, { before: remembered, isOpen }));
+    if (isOther) await settle(remote, remembered.snapshot, revision);
     return isOther;
   }
 
@@ -100,27 +114,40 @@ export function restoreGate({ remote, host, isOpen, before, memory, settle, heal
     known = now.at;
   }
 
-  /** One after the other: an agent that starts asks for many things at once. */
+  /** Once for all that are asked for meanwhile: an agent asks for many things at once, and looks again after each reading. */
   function sure(): Promise<void> {
-    const result = asking.then(makeSure);
-    asking = result.catch(() => undefined);
-    return result;
+    asking ??= makeSure().finally(() => {
+      asking = undefined;
+    });
+    return asking;
+  }
+
+  /** An agent that starts reads part after part: it does not wait for each of them as long as for the first. */
+  async function sureOrAway(): Promise<void> {
+    if (missed !== undefined && performance.now() - missed.at < RETRY) throw missed.cause;
+    missed = undefined;
+    try {
+      await sure();
+    } catch (cause) {
+      missed = { at: performance.now(), cause };
+      throw cause;
+    }
   }
 
   /** What was read is of one past: no restore began or ended meanwhile. */
-  async function read(prefix: Key): Promise<Snapshot> {
+  async function read(place: Place): Promise<Snapshot> {
     try {
-      return await readSure(prefix);
+      return await readSure(place);
     } catch (cause) {
       hasMissed = true;
       throw cause;
     }
   }
 
-  async function readSure(prefix: Key): Promise<Snapshot> {
-    await sure();
-    const snapshot = await remote.read(prefix);
-    const at = prefix === "" ? (snapshot.entries.get(RESTORE)?.revision ?? 0) : (await look()).at;
+  async function readSure(place: Place): Promise<Snapshot> {
+    await sureOrAway();
+    const snapshot = await readOn(place);
+    const at = place === "" ? (snapshot.entries.get(RESTORE)?.revision ?? 0) : (await look()).at;
     if (at !== known) throw wasRestored();
     return snapshot;
   }
@@ -130,22 +157,33 @@ export function restoreGate({ remote, host, isOpen, before, memory, settle, heal
     const own = { key: RESTORE, revision: known ?? 0 };
     const result = await remote.commit({ expect: [own, ...expect], writes });
     if (!result.ok && result.conflict === RESTORE) throw wasRestored();
+    if (result.ok) newest = Math.max(newest, result.revision);
     return result;
   }
 
   /** @returns whether whatever was read is of another past by now */
   async function judge(): Promise<boolean> {
     const { mark, at } = await look();
-    isHolding = mark?.phase === "under-way";
-    if (isHolding && mark !== undefined) health(saysUnderWay(mark));
-    return !isHolding && known !== undefined && at !== known;
+    const isOther = known !== undefined && at !== known;
+    const isUnderWay = mark?.phase === "under-way";
+    isHolding = isUnderWay || isOther;
+    if (isUnderWay) health(saysUnderWay(mark));
+    return isOther && !isUnderWay;
   }
 
   async function nextMark(): Promise<void> {
-    const { revision } = await remote.read(RESTORE);
+    const { revision } = await remote.read({ key: RESTORE });
     if (await judge()) ending.abort();
     else
-      for await (const _ of remote.watch(RESTORE, revision, AbortSignal.any([closing.signal, ending.signal]))) return;
+      for await (const _ of remote.watch(
+        { key: RESTORE },
+        revision,
+        AbortSignal.any([closing.signal, ending.signal]),
+      )) {
+        // Before it is looked at: what other watches tell from now on may be half of a site.
+        isHolding = true;
+        return;
+      }
   }
 
   async function followMark(): Promise<void> {
@@ -165,14 +203,15 @@ export function restoreGate({ remote, host, isOpen, before, memory, settle, heal
       else signal.addEventListener("abort", () => resolve(), { once: true });
     });
 
-  async function* watch(prefix: Key, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
+  async function* watch(place: Place, after: Revision, signal: AbortSignal): AsyncGenerator<Change> {
     const until = AbortSignal.any([signal, ending.signal]);
     await sureAtLast(until);
     following ??= followMark();
-    for await (const change of remote.watch(prefix, after, until)) {
+    for await (const change of remote.watch(place, after, until)) {
       const isMark = change.changes.some(({ key }) => key === RESTORE);
       if (isHolding || isMark) await stillness(until);
       if (until.aborted) break;
+      newest = Math.max(newest, change.revision);
       yield change;
     }
     if (ending.signal.aborted && !signal.aborted) throw wasRestored();

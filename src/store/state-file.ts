@@ -45,15 +45,15 @@ function parsed(text: string, line: number): Readonly<Record<string, Json>> {
 }
 
 function headOf(value: Readonly<Record<string, Json>>): StateHead {
-  const { format, version, host, revision, at, from } = value;
+  const { format, version, host, revision, at } = value;
   const isHead =
     value["vifguard"] === "state" &&
     typeof format === "number" &&
     typeof revision === "number" &&
     typeof at === "string";
-  if (!isHead || typeof version !== "string" || typeof host !== "string" || (from !== "store" && from !== "copy"))
+  if (!isHead || typeof version !== "string" || typeof host !== "string")
     throw invalid(1, "is not the head of a state that 'vifguard export state' wrote");
-  return { vifguard: "state", format, version, host, revision, at, from };
+  return { vifguard: "state", format, version, host, revision, at };
 }
 
 function assertEnd(end: Readonly<Record<string, Json>>, wanted: StateEnd, line: number): void {

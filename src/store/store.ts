@@ -5,6 +5,8 @@
 
 /** `kind/name/...`: lower-case words and names separated by slashes. */
 export type Key = string;
+/** Everything whose key begins so ("": everything there is), or one key alone. */
+export type Place = Key | { readonly key: Key };
 /** Grows with every committed transaction; 0 means "has never existed". */
 export type Revision = number;
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -50,13 +52,14 @@ export interface Change {
 export type LeaseId = number;
 
 export interface Store {
-  /** Everything whose key starts with `prefix` ("" for all), at one revision. */
-  read(prefix: Key): Promise<Snapshot>;
+  /** All of a place, at one revision. */
+  read(place: Place): Promise<Snapshot>;
   /**
-   * Every change after `after`, in order, none missed, none twice; ends when the signal aborts.
+   * Every change of the place after `after`, in order, none missed, none twice; ends when the signal aborts. What one transaction changed in two places is told
+   * by the watch of each, and neither waits for the other: compare revisions.
    * Throws GuardError CONFLICT when `after` is older than what the store remembers: read again, then watch.
    */
-  watch(prefix: Key, after: Revision, signal: AbortSignal): AsyncIterable<Change>;
+  watch(place: Place, after: Revision, signal: AbortSignal): AsyncIterable<Change>;
   /** Throws GuardError STORE_UNAVAILABLE when it cannot be made durable; then nothing of it is kept. */
   commit(transaction: Transaction): Promise<Commit>;
   /** A store lease: entries put under it vanish (as a Change) when it is not kept alive for `ttlSeconds`. */
@@ -64,5 +67,7 @@ export interface Store {
   /** False when the lease is gone already. */
   keepAlive(lease: LeaseId): Promise<boolean>;
   revokeLease(lease: LeaseId): Promise<void>;
+  /** Of a store with a copy on this host: what it still needs to hold. */
+  keepOnly?(places: readonly Place[]): Promise<void>;
   close(): Promise<void>;
 }

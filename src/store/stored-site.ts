@@ -5,7 +5,15 @@ import type { MacAddress } from "../model/mac.ts";
 import type { HostId, ObjectName } from "../model/names.ts";
 import { unreachable } from "../model/never.ts";
 import type { GroupSpec } from "../model/policy.ts";
-import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim, PublicHolder } from "../model/resources.ts";
+import type {
+  Attachment,
+  DhcpLease,
+  Guest,
+  NetworkSpec,
+  NicClaim,
+  NicMember,
+  PublicHolder,
+} from "../model/resources.ts";
 import type { ClaimRecord, StoreRecord } from "./collections.ts";
 import { LEVEL, levelOf, readRecord } from "./read-record.ts";
 import type { Key, Revision, Snapshot } from "./store.ts";
@@ -25,6 +33,8 @@ export interface StoredSite {
   readonly publics: Map<Ipv4Address, readonly PublicHolder[]>;
   /** By `guest/nic`. */
   readonly nicClaims: Map<string, NicClaim>;
+  /** By key: under the NIC's network, and under each of its groups. */
+  readonly members: Map<Key, NicMember>;
   readonly revisions: Map<Key, Revision>;
   /** What a newer version wrote. */
   readonly unread: Key[];
@@ -46,6 +56,9 @@ function putRecord(site: StoredSite, key: Key, record: StoreRecord): StoredSite[
       return site.macClaims.set(record.what, record.value);
     case "claim":
       return site.nicClaims.set(record.what, record.value);
+    case "member":
+    case "carrier":
+      return site.members.set(key, record.value);
     case "attachment":
       return site.attachments.set(key, record.value);
     case "host":
@@ -73,6 +86,7 @@ export function loadSite({ entries }: Snapshot): StoredSite {
     macClaims: new Map(),
     publics: new Map(),
     nicClaims: new Map(),
+    members: new Map(),
     revisions: new Map(),
     unread: [],
   };

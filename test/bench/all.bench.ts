@@ -11,6 +11,7 @@ import { benchMove } from "./move.ts";
 import { benchPolicy, benchPolicyChange } from "./policy.ts";
 import { benchPool } from "./pool.ts";
 import type { BenchRow } from "./row.ts";
+import { benchScope } from "./scope.ts";
 import { benchStore } from "./store.ts";
 import { benchWiring } from "./wiring.ts";
 
@@ -20,6 +21,7 @@ const suites = {
   dhcp: benchDhcp,
   "dhcp-link": benchDhcpLink,
   store: benchStore,
+  scope: benchScope,
   policy: benchPolicy,
   "policy-change": benchPolicyChange,
   flood: benchFlood,

@@ -64,8 +64,10 @@ async function startCutter(to: string) {
   const target = new URL(to);
   let isCutting = false;
   let cuts = 0;
+  let connections = 0;
   const open = new Set<Socket>();
   const server = createServer((socket) => {
+    connections += 1;
     const upstream = connect(Number(target.port), target.hostname);
     for (const one of [socket, upstream]) {
       open.add(one);
@@ -96,6 +98,7 @@ async function startCutter(to: string) {
       isCutting = true;
     },
     cuts: () => cuts,
+    connections: () => connections,
     close: () => {
       for (const socket of open) socket.destroy();
       server.close();
@@ -178,6 +181,32 @@ describe("an answer that is lost", () => {
     await commits(both, { expect: [], writes: [put("a", 1)] });
     expect(told.at(-1)).toBe(undefined);
     await both.close();
+  });
+
+  test("a watch that is not wanted any more ends alone: the others go on at their member, and nobody is told that it is away", async () => {
+    const told: (string | undefined)[] = [];
+    const health = (fault: string | undefined): void => void told.push(fault);
+    const cutter = await startCutter(etcd.endpoints[0] ?? "");
+    const store = openEtcdStore({ endpoints: [cutter.url], root: "ends", client: "host-1", format: 1, health });
+    const after = await commits(store, { expect: [], writes: [put("a", 1)] });
+    const [going, ending] = [new AbortController(), new AbortController()];
+    const heard: Revision[] = [];
+    const follow = async (key: string, { signal }: AbortController): Promise<void> => {
+      for await (const { revision } of store.watch({ key }, after, signal)) heard.push(revision);
+    };
+    const followed = [follow("a", going), follow("b", ending)];
+    const before = await commits(store, { expect: [], writes: [put("a", 2), put("b", 2)] });
+    await expect.poll(() => heard).toEqual([before, before]);
+    ending.abort();
+    await followed[1];
+    const last = await commits(store, { expect: [], writes: [put("a", 3), put("b", 3)] });
+    await expect.poll(() => heard).toEqual([before, before, last]);
+    await sleep(100);
+    expect([told, cutter.connections()]).toEqual([[], 1]);
+    going.abort();
+    await followed[0];
+    await store.close();
+    cutter.close();
   });
 
   test("an agent that was busy for longer than an answer may take is not told that etcd is away", async () => {

@@ -21,7 +21,7 @@ import { settingNames, settingTable } from "../../src/model/settings.ts";
 import { hostU32 } from "../../src/ruleset/element-bytes.ts";
 import { createStoreHealth } from "../../src/store/health.ts";
 import { memoryStore } from "../../src/store/memory.ts";
-import type { Change, Store } from "../../src/store/store.ts";
+import type { Change, Store, Place as StorePlace } from "../../src/store/store.ts";
 import { clock, startMemoryAgent } from "./memory-agent.ts";
 
 export const fleetWired = ["bridged", "routed", "brouted", "transport", "nat"] as const;
@@ -103,8 +103,8 @@ function storeSeenBy(store: Store, life: Life, line: Line): Store {
     if (line.cut) throw cutOff();
     return act();
   }
-  async function* watch(prefix: string, after: number, signal: AbortSignal): AsyncGenerator<Change> {
-    for await (const change of store.watch(prefix, after, signal)) {
+  async function* watch(place: StorePlace, after: number, signal: AbortSignal): AsyncGenerator<Change> {
+    for await (const change of store.watch(place, after, signal)) {
       await restored();
       if (life.over) return;
       yield change;
@@ -261,6 +261,7 @@ function createHost(name: string, wired: Wired, store: Store, looked: () => void
       movePatience: 20,
       carrierEvery: 10,
       storeHealth: health,
+      scope: "host",
       ...own(name),
     }).catch((error: unknown) => {
       // Without the store it does not start, and is no agent.

@@ -44,7 +44,6 @@ const stateHead: StateHead = {
   host: "h1",
   revision: 1,
   at: new Date(SINCE).toISOString(),
-  from: "store",
 };
 const watchEvent: WatchEvent = {
   at: SINCE,

@@ -99,7 +99,18 @@ function createHost(name: string, remote: ReturnType<typeof createRemote>, looke
         };
       },
     });
-    const own = { nft, links: seen, store, host: named(name), movePatience: 20, storeHealth: health, restoreHealth };
+    const own = {
+      nft,
+      links: seen,
+      store,
+      siteStore: gate.store,
+      scope: "host",
+      changes: gate.store.watch,
+      host: named(name),
+      movePatience: 20,
+      storeHealth: health,
+      restoreHealth,
+    } as const;
     return { agent: await startMemoryAgent(own), store, restored: gate.restored };
   }
 
