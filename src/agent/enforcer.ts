@@ -34,6 +34,7 @@ import { quietly } from "./quietly.ts";
 import { createRouter, type Router, type Routing } from "./router.ts";
 import { listingDigest, sealChain, sealedDigest } from "./seal.ts";
 import { traceSweeper } from "./traces.ts";
+import { type OldTable, unhook } from "./unhook.ts";
 
 /** What became of one port in a pass over all. */
 export interface PortOutcome {
@@ -92,7 +93,7 @@ export function createEnforcer(nft: Nft, links: Links, routing: Routing, skeleto
   const router = createRouter(nft, links, routing, skeleton);
   const rules = createPortRules(nft, table);
 
-  function ourTables(): readonly { family: (typeof families)[number]; name: string }[] {
+  function ourTables(): readonly OldTable[] {
     return families.flatMap((family) =>
       nft
         .tables(family)
@@ -119,11 +120,11 @@ export function createEnforcer(nft: Nft, links: Links, routing: Routing, skeleto
     return text !== undefined && sealedDigest(text) === listingDigest(text);
   }
 
-  const removal = (tables: readonly { family: string; name: string }[]): string =>
+  const removal = (tables: readonly OldTable[]): string =>
     tables.map(({ family, name }) => `delete table ${family} ${name}\n`).join("");
 
   /** Other versions of our tables, still in force: they stay until the new ones are filled. */
-  let superseded: readonly { family: string; name: string }[] = [];
+  let superseded: readonly OldTable[] = [];
 
   const agentSets = wishedSets(skeleton.tables);
   const learned = createLearned(nft, skeleton);
@@ -145,7 +146,8 @@ export function createEnforcer(nft: Nft, links: Links, routing: Routing, skeleto
 
   async function finishUpgrade(): Promise<void> {
     if (superseded.length === 0) return;
-    await nft.load(skeleton.hooks + removal(superseded));
+    await nft.load(skeleton.hooks + (await unhook(nft, superseded)));
+    await nft.load(removal(superseded));
     superseded = [];
     await seal();
   }
