@@ -198,7 +198,10 @@ export function createEtcdClient({ endpoints, tls = {}, user }: EtcdAccess): Etc
     token = undefined;
     const made = connect(endpoint(), { ...tls, settings: { initialWindowSize: WINDOW } });
     // The stream's window is no use without the connection's, which begins at 64 kB (RFC 9113 section 6.9.2).
-    made.once("connect", () => made.setLocalWindowSize(WINDOW));
+    made.once("connect", () => {
+      // Told in a turn of its own: it may have been thrown away since.
+      if (!made.destroyed) made.setLocalWindowSize(WINDOW);
+    });
     made.on("error", (error: Error) => {
       lastFault = `${endpoint()}: ${error.message}`;
     });
