@@ -141,7 +141,11 @@ export async function openStore(options: AgentOptions, owner: StoreOwner): Promi
   const [health, copyHealth, restoreHealth] = [createStoreHealth(), createStoreHealth(), createStoreHealth()];
   const fault = joined(health.tell);
   // What was typed is wrong before anything is locked.
-  const remote = openEtcd(etcd, owner.host, { health: fault(0), wentBack: () => gate.end() });
+  const answering = (text: string | undefined): void => {
+    if (text === undefined) gate.answered();
+    fault(0)(text);
+  };
+  const remote = openEtcd(etcd, owner.host, { health: answering, wentBack: () => gate.end() });
   // Locked before anything is asked: two agents of one host would take each other's turns.
   const memory = await openEmbeddedStore({ directory: join(stateDirectory, "copy"), clock: steadyClock });
   const copy = createCopy(memory, storeFormat);

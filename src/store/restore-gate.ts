@@ -33,6 +33,8 @@ export interface RestoreGate {
   readonly restored: Promise<void>;
   /** Said by whoever has seen that the store went back. */
   end(): void;
+  /** Said by whoever has had an answer of a store that was away: it is asked again. */
+  answered(): void;
 }
 
 const SEEN = "restore-seen";
@@ -220,6 +222,9 @@ export function restoreGate({ remote, host, isOpen, before, memory, settle, heal
   return {
     restored,
     end: () => ending.abort(),
+    answered: () => {
+      missed = undefined;
+    },
     store: {
       ...remote,
       read,
