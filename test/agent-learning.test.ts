@@ -10,7 +10,6 @@ import { memoryNft } from "../src/kernel/nft-memory.ts";
 import { GuardError } from "../src/model/errors.ts";
 import type { Ipv4Address } from "../src/model/ipv4.ts";
 import type { MacAddress } from "../src/model/mac.ts";
-import { type HostId, parseHostId } from "../src/model/names.ts";
 import { dhcp4Codec } from "../src/packet/dhcp4.ts";
 import type { Dhcp4Message } from "../src/packet/dhcp4-message.ts";
 import { dhcp4Options as known, readOption } from "../src/packet/dhcp4-options.ts";
@@ -21,6 +20,7 @@ import { memoryStore } from "../src/store/memory.ts";
 import type { Store, Transaction } from "../src/store/store.ts";
 import { ANY4, dhcp4Frame, dhcp4Message, guestFrame, ip4, macOf, type Said } from "./support/learning.ts";
 import { portPrefixes, startMemoryAgent } from "./support/memory-agent.ts";
+import { hostIdOf } from "./support/names.ts";
 
 const SERVER = ip4("10.0.0.2");
 const OTHER = ip4("10.0.0.66");
@@ -81,7 +81,7 @@ async function createHost(addressing: string, shared?: Shared, more: Partial<Pic
       return memory.commit(transaction);
     },
   };
-  const own = shared === undefined ? {} : { host: hostNamed("h2") };
+  const own = shared === undefined ? {} : { host: hostIdOf("h2") };
   const start = () => startMemoryAgent({ nft, links, store, frames, datagrams, clock, ...own, ...more });
   const agent = await start();
   const apply = (text: string) => agent.operations.apply(loadSite(text, "site"), { dryRun: false });
@@ -149,12 +149,6 @@ async function createHost(addressing: string, shared?: Shared, more: Partial<Pic
     table,
   };
 }
-function hostNamed(text: string): HostId {
-  const name = parseHostId(text);
-  if (name === undefined) throw new TypeError(text);
-  return name;
-}
-
 type Host = Awaited<ReturnType<typeof createHost>>;
 
 interface Answer {

@@ -6,9 +6,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Clock } from "../src/model/clock.ts";
 import { GuardError } from "../src/model/errors.ts";
-import { parseHostId } from "../src/model/names.ts";
 import type { HostView } from "../src/model/operations.ts";
 import { type Fleet, type FleetHost, type OwnParts, raiseFleet, type Wired } from "./support/memory-fleet.ts";
+import { hostIdOf } from "./support/names.ts";
 
 const wirings: readonly Wired[] = ["bridged", "routed"];
 
@@ -52,10 +52,8 @@ async function inWorld(wired: Wired, use: (world: World) => Promise<void>): Prom
       machine = `m-${label}`,
       epoch = `boot-${label}/1`,
     } = machines[label] ?? {};
-    const host = parseHostId(name);
-    if (host === undefined) throw new TypeError(name);
     return {
-      host,
+      host: hostIdOf(name),
       epoch,
       clock: { now: () => now + (machines[label]?.skew ?? 0) },
       presence: {

@@ -5,11 +5,11 @@ import type { Agent } from "../src/agent/agent.ts";
 import { loadSite } from "../src/config/load.ts";
 import { memoryLinks } from "../src/kernel/links-memory.ts";
 import { memoryNft } from "../src/kernel/nft-memory.ts";
-import { parseHostId } from "../src/model/names.ts";
 import { memoryStore } from "../src/store/memory.ts";
 import type { Json, Key } from "../src/store/store.ts";
 import { put } from "./store.contract.ts";
 import { clock, startMemoryAgent } from "./support/memory-agent.ts";
+import { hostIdOf } from "./support/names.ts";
 
 const site = `kind: network
 name: lan0
@@ -44,9 +44,7 @@ afterEach(async () => {
 });
 
 async function start(on: ReturnType<typeof store>, links = memoryLinks(), name = "h2"): Promise<Agent> {
-  const host = parseHostId(name);
-  if (host === undefined) throw new TypeError(name);
-  const agent = await startMemoryAgent({ nft: memoryNft(), links, store: on, host });
+  const agent = await startMemoryAgent({ nft: memoryNft(), links, store: on, host: hostIdOf(name) });
   agents.push(agent);
   return agent;
 }

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { type Mirror, startMirror } from "../src/agent/mirror.ts";
 import { loadSite } from "../src/config/load.ts";
 import { GuardError } from "../src/model/errors.ts";
-import { type HostId, type ObjectName, parseHostId, parseObjectName } from "../src/model/names.ts";
+import { type HostId, type ObjectName, parseObjectName } from "../src/model/names.ts";
 import type { Attachment } from "../src/model/resources.ts";
 import type { SiteView } from "../src/plan/desired.ts";
 import { toJson } from "../src/plan/json.ts";
@@ -18,6 +18,7 @@ import { holds } from "../src/store/place.ts";
 import type { Change, Key, Place, Snapshot, Store, Write } from "../src/store/store.ts";
 import { commits, del, put, write } from "./store.contract.ts";
 import { clock } from "./support/memory-agent.ts";
+import { hostIdOf } from "./support/names.ts";
 import { randomSite } from "./support/policy-sites.ts";
 
 const network = (name: string, octet: number, more = ""): string => `kind: network
@@ -48,17 +49,12 @@ const SITE = [
   ...Array.from({ length: 40 }, (_, n) => guest(`far${n}`, "lan1", n % 2 === 0 ? "other" : "")),
 ].join("");
 
-const hostOf = (text: string): HostId => {
-  const host = parseHostId(text);
-  if (host === undefined) throw new TypeError(text);
-  return host;
-};
 const nameOf = (text: string): ObjectName => {
   const name = parseObjectName(text);
   if (name === undefined) throw new TypeError(text);
   return name;
 };
-const [h1, h2] = [hostOf("h1"), hostOf("h2")];
+const [h1, h2] = [hostIdOf("h1"), hostIdOf("h2")];
 
 const attachment = (
   port: string,

@@ -35,6 +35,7 @@ import { startNeighbours } from "./neighbours.ts";
 import { createOperations } from "./operations.ts";
 import { type Meddling, runPass } from "./pass.ts";
 import { createPorts } from "./ports.ts";
+import { isOfHost } from "./restores.ts";
 import { watchRouting } from "./routing-watch.ts";
 import { createSerial } from "./serial.ts";
 import { watchCarriers } from "./stand-ins.ts";
@@ -76,7 +77,7 @@ function poolsOf(mirror: Mirror): () => readonly PoolUse[] {
 }
 
 export async function startAgent(parts: AgentParts): Promise<Agent> {
-  const { nft, links, frames, store, clock, log } = parts;
+  const { nft, links, frames, store, siteStore = store, clock, log } = parts;
   const enforcer = createEnforcer(
     nft,
     links,
@@ -111,10 +112,10 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   const failed = (error: unknown): void => {
     conditions.raise("STORE_FAILED", error instanceof Error ? error.message : String(error));
   };
-  const isOwn = (own: Attachment): boolean =>
-    own.instance === undefined || own.instance === hosts.instance || own.epoch === parts.epoch;
+  const isOwn = (attachment: Attachment): boolean =>
+    isOfHost(attachment, { instance: hosts.instance, epoch: parts.epoch });
   const [mirror] = await Promise.all([startMirror(store, parts.host, failed, { isOwn, scope: parts.scope }), claimed]);
-  const site = createWholeSite(parts, { isOwn }, parts.scope === "host" ? undefined : mirror);
+  const site = createWholeSite(parts, siteStore, { isOwn }, parts.scope === "host" ? undefined : mirror);
 
   const loop = startLoop(
     () => serial(() => runPass(core, meddling)),
@@ -137,6 +138,7 @@ export async function startAgent(parts: AgentParts): Promise<Agent> {
   const core: Core = {
     parts,
     mirror,
+    siteStore,
     whole: site.mirror,
     enforcer,
     ports,

@@ -11,6 +11,7 @@ import { sharedAddresses, sharedWith } from "../plan/nat.ts";
 import { holdOf, nextFence, taken } from "../plan/nic-claims.ts";
 import { address6Of } from "../plan/sources.ts";
 import type { Translation } from "../ruleset/nat-elements.ts";
+import { NOTHING } from "../store/transactions.ts";
 import { type Core, claimChange, claimOf, close, forget, hostView, setPort } from "./core.ts";
 import type { Mirror } from "./mirror.ts";
 import { holdIn, open, placeText, silenceOf, teach, whereaboutsOf } from "./moves.ts";
@@ -158,7 +159,7 @@ async function takeOver(core: Core, port: InterfaceName): Promise<PortView> {
     throw new GuardError("CONFLICT", `port '${port}' was detached meanwhile`, { fields: { port } });
   await core.writeAnew(() => {
     const claim = claimOf(core, attachment);
-    if (holdIn(core, attachment) !== "waiting") return { expect: [], writes: [] };
+    if (holdIn(core, attachment) !== "waiting") return NOTHING;
     const { guest, nic } = attachment;
     core.parts.log.warn({ guest, nic, from: claim?.holder, fence: nextFence(claim) }, "NIC taken by force");
     return claimChange(core, attachment, taken(claim, { host: core.parts.host, port }));

@@ -14,6 +14,7 @@ import { toJson } from "../plan/json.ts";
 import { networksSharing, unfit } from "../plan/learned.ts";
 import { memberChanges } from "../plan/members.ts";
 import type { Transaction, Write } from "../store/store.ts";
+import { joined, NOTHING } from "../store/transactions.ts";
 import type { Core } from "./core.ts";
 import { isAway } from "./whole-site.ts";
 
@@ -91,19 +92,12 @@ function removal({ mirror }: Core, { network, address, guest, nic }: DhcpLease):
   };
 }
 
-function joined(transactions: readonly Transaction[]): Transaction {
-  return {
-    expect: transactions.flatMap(({ expect }) => expect),
-    writes: transactions.flatMap(({ writes }) => writes),
-  };
-}
-
 /** What others are told of guests that lose and get leases. */
 function retold({ mirror }: Core, gone: readonly DhcpLease[], given: readonly DhcpLease[] = []): Transaction {
   const changed = [...gone, ...given];
   const parts = [...new Set(changed.map(({ guest }) => guest))].map((name) => {
     const declared = mirror.declared.guests.get(name);
-    if (declared === undefined) return { expect: [], writes: [] };
+    if (declared === undefined) return NOTHING;
     const isChanged = (lease: DhcpLease): boolean =>
       changed.some(({ network, address }) => network === lease.network && address === lease.address);
     const left = mirror.learnedLeases(name).filter((lease) => !isChanged(lease));

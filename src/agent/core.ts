@@ -24,7 +24,8 @@ import type { PolicyFacts } from "../ruleset/policy-elements.ts";
 import { encodeRecord } from "../store/collections.ts";
 import type { StoreHealth } from "../store/health.ts";
 import { readRecord } from "../store/read-record.ts";
-import type { Entry, Key, Revision, Store, Transaction, Write } from "../store/store.ts";
+import type { Entry, Key, Revision, Store, Transaction } from "../store/store.ts";
+import { joined, NOTHING } from "../store/transactions.ts";
 import type { Announcer } from "./announcer.ts";
 import { endOfAll } from "./bindings.ts";
 import type { Conditions } from "./conditions.ts";
@@ -80,8 +81,6 @@ export interface AgentParts {
   readonly copyHealth?: StoreHealth;
   /** Whether a store that was restored knows all guests that are attached here. */
   readonly restoreHealth?: StoreHealth;
-  /** Changes after a revision, without any of it being kept; of the store itself where it is left out. */
-  readonly changes?: Store["watch"];
   /** How often everything is read back though nothing was heard, in milliseconds. */
   readonly auditEvery: number;
   /** How long a move waits for the port that has the NIC before it says so, in milliseconds. */
@@ -97,6 +96,8 @@ export interface Core {
   readonly parts: AgentParts;
   /** What concerns this host. */
   readonly mirror: Mirror;
+  /** For what is asked once, or about the whole site: nothing of it is kept on this host. */
+  readonly siteStore: Store;
   /** The whole site. @throws STORE_UNAVAILABLE */
   whole(): Promise<Mirror>;
   readonly enforcer: Enforcer;
@@ -165,13 +166,9 @@ export async function forget(core: Core, attachment: Attachment): Promise<void> 
   close(core, attachment, wish, () => ports.delete(port));
   if (mirror.attachments.get(port)?.ifindex !== ifindex) return;
   await core.writeAnew(() => {
-    const own: Write = { op: "delete", key: keys.attachment(parts.host, port) };
+    const own: Transaction = { expect: [], writes: [{ op: "delete", key: keys.attachment(parts.host, port) }] };
     const claim = inheritance(core, attachment, knows) ?? releaseOf(core, attachment, knows);
-    const learned = isGoingOn ? { expect: [], writes: [] } : endOfAll(core, attachment);
-    return {
-      expect: [...claim.expect, ...learned.expect],
-      writes: [...claim.writes, own, ...learned.writes],
-    };
+    return joined([claim, own, isGoingOn ? NOTHING : endOfAll(core, attachment)]);
   });
   // What stands in for a port goes with it.
   const standIn = ports.standInOf(port)?.attachment;
@@ -201,7 +198,7 @@ export function releaseOf(
 ): Transaction {
   const { port } = attachment;
   const claim = released(claimOf(core, attachment), core.parts.host, attachment, knows);
-  if (claim === undefined) return { expect: [], writes: [] };
+  if (claim === undefined) return NOTHING;
   if (!core.enforcer.router.isSwept())
     throw new GuardError("KERNEL_REFUSED", `what an earlier agent left of port '${port}' is not removed yet`, {
       fields: { port },
@@ -212,10 +209,10 @@ export function releaseOf(
 type Nic = Pick<Attachment, "guest" | "nic">;
 
 /** A port is prepared for the NIC, here or elsewhere: its guest is on its way, and goes on with what it had. */
-async function isAwaited({ mirror, parts }: Core, { guest, nic }: Nic): Promise<boolean> {
+async function isAwaited({ mirror, parts, siteStore }: Core, { guest, nic }: Nic): Promise<boolean> {
   const isFor = (one: Attachment): boolean => one.prepared === true && one.guest === guest && one.nic === nic;
   if ([...mirror.attachments.values(), ...mirror.elsewhere.values()].some(isFor)) return true;
-  const { scope, store, siteStore = store, storeHealth } = parts;
+  const { scope, storeHealth } = parts;
   // Whoever prepares a port writes the claim again as it is, so most often nobody need be asked.
   if (scope !== "host" || mirror.isOwnWrite(keys.claim(guest, nic)) || storeHealth?.now() !== undefined) return false;
   const { entries } = await siteStore.read("attachment/").catch(() => ({ entries: new Map<Key, Entry>() }));

@@ -7,7 +7,8 @@ import type { ForgottenView, HostPort, HostView } from "../model/operations.ts";
 import type { Attachment } from "../model/resources.ts";
 import { forgotten } from "../plan/host-names.ts";
 import { decodeRecord, encodeRecord } from "../store/collections.ts";
-import type { Entry, Store, Transaction, Write } from "../store/store.ts";
+import type { Entry, Transaction, Write } from "../store/store.ts";
+import { joined } from "../store/transactions.ts";
 import type { Core } from "./core.ts";
 
 /** So many that etcd takes them with the limits it is started with, and a host that comes back in between has lost no more. */
@@ -30,12 +31,9 @@ interface Placed {
   readonly entry: Entry;
 }
 
-/** What is looked at once need not be in this host's copy. */
-const askedOnce = ({ parts }: Core): Store => parts.siteStore ?? parts.store;
-
 /** As the store has it: an agent follows the ports of its own host. */
 async function placed(core: Core, name?: HostId): Promise<readonly Placed[]> {
-  const { entries } = await askedOnce(core).read(name === undefined ? "attachment/" : `attachment/${name}/`);
+  const { entries } = await core.siteStore.read(name === undefined ? "attachment/" : `attachment/${name}/`);
   return [...entries.values()].flatMap((entry) => {
     const record = decodeRecord(entry.key, entry.value);
     return record.kind === "attachment" ? [{ host: record.host, attachment: record.value, entry }] : [];
@@ -112,7 +110,7 @@ export async function drainHost(core: Core, text: string, { undo }: { readonly u
 async function releaseOf(core: Core, { host, attachment, entry }: Placed): Promise<Transaction> {
   const { guest, nic } = attachment;
   const key = keys.claim(guest, nic);
-  const held = (await askedOnce(core).read({ key })).entries.get(key);
+  const held = (await core.siteStore.read({ key })).entries.get(key);
   const record = held === undefined ? undefined : decodeRecord(key, held.value);
   const claim = forgotten(record?.kind === "claim" ? record.value : undefined, host);
   const writes: Write[] = [{ op: "delete", key: entry.key }];
@@ -163,8 +161,7 @@ export async function forgetHost(
   const unheard = { key: keys.alive(name), revision: 0 };
   let [released, revision] = [0, 0];
   async function commit(parts: readonly Transaction[]): Promise<void> {
-    const expect = [unheard, ...parts.flatMap((part) => part.expect)];
-    const done = await store.commit({ expect, writes: parts.flatMap(({ writes }) => writes) });
+    const done = await store.commit(joined([{ expect: [unheard], writes: [] }, ...parts]));
     if (!done.ok) throw cameBack(name, released);
     revision = done.revision;
   }

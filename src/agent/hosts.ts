@@ -3,6 +3,7 @@ import { GuardError } from "../model/errors.ts";
 import { type HostState, hostStates } from "../model/hosts.ts";
 import { keys } from "../model/keys.ts";
 import type { HostId } from "../model/names.ts";
+import { someOf } from "../model/some-of.ts";
 import type { Revision, Transaction } from "../store/store.ts";
 import type { Conditions } from "./conditions.ts";
 import type { AgentParts } from "./core.ts";
@@ -31,14 +32,6 @@ export interface Hosts {
   /** Of the fleet. */
   counts(): Readonly<Record<HostState, number>>;
   stop(): Promise<void>;
-}
-
-/** Names of a condition at most; `host list` has them all. */
-const NAMED = 8;
-
-function someOf(names: readonly string[]): string {
-  const rest = names.length - NAMED;
-  return names.slice(0, NAMED).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
 }
 
 function countsOf(states: readonly HostState[]): Record<HostState, number> {

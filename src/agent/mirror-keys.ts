@@ -1,10 +1,9 @@
 /** What a change means to a mirror, by its keys. */
+import { isMember } from "../model/keys.ts";
 import type { HostId, InterfaceName } from "../model/names.ts";
 import type { NicClaim } from "../model/resources.ts";
 import type { Change, Key, Write } from "../store/store.ts";
 
-/** Of NICs of which no more need be known; where guests are known whole they say nothing new. */
-export const isMember = (key: Key): boolean => /^(?:member|carrier)\//.test(key);
 export const isSite = (key: Key): boolean => /^(?:network|group|guest)\//.test(key) || isMember(key);
 
 /** By these it is known what else a host needs. */

@@ -1,5 +1,6 @@
 /** The maps of a mirror, and what a record under a key puts into them and takes out of them. */
 import type { Ipv4Address } from "../model/ipv4.ts";
+import { isMember, kindOf } from "../model/keys.ts";
 import type { MacAddress } from "../model/mac.ts";
 import {
   type HostId,
@@ -16,7 +17,7 @@ import type { Key, Revision } from "../store/store.ts";
 import { type ColdClaims, createColdClaims } from "./cold-claims.ts";
 import { createKnownGuests, type KnownGuests } from "./known-guests.ts";
 import { createLearnedGuests, type LearnedGuests } from "./learned-guests.ts";
-import { isMember, isSite } from "./mirror-keys.ts";
+import { isSite } from "./mirror-keys.ts";
 import type { Scope } from "./scope.ts";
 
 export interface Maps {
@@ -133,9 +134,8 @@ function dropMember({ known }: Maps, key: Key, rest: string): boolean {
 
 /** Removes what stood under a key, by the key alone: the value is gone. Texts that parsed once are found again as they are. */
 export function drop(maps: Maps, key: Key): boolean {
-  const slash = key.indexOf("/");
-  const kind = key.slice(0, slash);
-  const rest = key.slice(slash + 1);
+  const kind = kindOf(key);
+  const rest = key.slice(kind.length + 1);
   const byKind: Readonly<Record<string, ReadonlyMap<string, unknown> & { delete(text: string): boolean }>> = {
     network: maps.networks,
     group: maps.groups,

@@ -1,4 +1,5 @@
 /** What the store holds, as this host needs it: kept current by watches, never written here. */
+import { isMember } from "../model/keys.ts";
 import type { HostId, InterfaceName, ObjectName } from "../model/names.ts";
 import type { GroupSpec } from "../model/policy.ts";
 import type { Attachment, DhcpLease, Guest, NetworkSpec, NicClaim } from "../model/resources.ts";
@@ -9,7 +10,7 @@ import { holds } from "../store/place.ts";
 import { LEVEL, levelOf, readRecord, type Unread } from "../store/read-record.ts";
 import type { Change, Entry, Key, Place, Revision, Snapshot, Store, Write } from "../store/store.ts";
 import type { ColdClaims } from "./cold-claims.ts";
-import { asChange, concerned, isLeading, isMember, isSite } from "./mirror-keys.ts";
+import { asChange, concerned, isLeading, isSite } from "./mirror-keys.ts";
 import { drop, emptyMaps, type IsOwn, put } from "./mirror-maps.ts";
 import { createPlaces } from "./places.ts";
 import { basePlaces, guestPlace, hostPlaces, type Scope } from "./scope.ts";
@@ -181,17 +182,27 @@ export async function startMirror(
     return maps.revisions.delete(key) && drop(maps, key);
   }
 
-  function take(changes: Change["changes"], at: Revision, by: "this host" | "others"): void {
-    const before = changes.map(({ key }) => claimUnder(key));
+  /** Tells of the ports that have, or had, a part in claims under these keys. */
+  function tellingClaims(keys: readonly Key[], change: () => void): void {
+    const before = keys.map(claimUnder);
+    change();
+    const ports = new Set([...before, ...keys.map(claimUnder)].flatMap((claim) => concerned(claim, host)));
+    if (ports.size > 0) claimChanged([...ports]);
+  }
+
+  const take = (changes: Change["changes"], at: Revision, by: "this host" | "others"): void =>
+    tellingClaims(
+      changes.map(({ key }) => key),
+      () => takeAll(changes, at, by),
+    );
+
+  function takeAll(changes: Change["changes"], at: Revision, by: "this host" | "others"): void {
     const isOther = changes.map((entry) =>
       "deleted" in entry ? dropKey(entry.key) : takeEntry({ ...entry, revision: at }),
     );
     if (changes.some(({ key }) => isSite(key) && (scope === "host" || !isMember(key)))) declaredVersion += 1;
     if (scope === "host" && changes.some(({ key }) => isLeading(key))) rescope();
     stand(at, isOther.includes(true), by);
-    const claims = [...before, ...changes.map(({ key }) => claimUnder(key))];
-    const ports = new Set(claims.flatMap((claim) => concerned(claim, host)));
-    if (ports.size > 0) claimChanged([...ports]);
   }
 
   /** All of a place: read for the first time, or again because too much was missed to be told one by one. */
@@ -199,16 +210,14 @@ export async function startMirror(
     const known = isFirst ? [] : keysOf(place);
     const old = known.filter((key) => !entries.has(key) && (maps.revisions.get(key) ?? 0) <= at);
     const entered = [...entries.values()].filter((entry) => (maps.revisions.get(entry.key) ?? -1) < entry.revision);
-    const claims = [...old, ...entered.map(({ key }) => key)].map(claimUnder);
-    if (holds(place, LEVEL)) level = levelOf(entries.get(LEVEL)?.value);
-    for (const key of old) dropKey(key);
-    for (const entry of entered) takeEntry(entry);
-    declaredVersion += 1;
-    if (scope === "host" && [...old, ...entries.keys()].some(isLeading)) rescope();
-    stand(at, true, "others");
-    const now = entered.map(({ key }) => claimUnder(key));
-    const ports = new Set([...claims, ...now].flatMap((claim) => concerned(claim, host)));
-    if (ports.size > 0) claimChanged([...ports]);
+    tellingClaims([...old, ...entered.map(({ key }) => key)], () => {
+      if (holds(place, LEVEL)) level = levelOf(entries.get(LEVEL)?.value);
+      for (const key of old) dropKey(key);
+      for (const entry of entered) takeEntry(entry);
+      declaredVersion += 1;
+      if (scope === "host" && [...old, ...entries.keys()].some(isLeading)) rescope();
+      stand(at, true, "others");
+    });
   }
 
   function stand(at: Revision, isSiteChanged: boolean, by: "this host" | "others"): void {

@@ -10,6 +10,7 @@ import { type PortWish, portChainPrefix } from "../plan/host.ts";
 import { type Hold, holdOf, samePlace, settled } from "../plan/nic-claims.ts";
 import { tablePrefix } from "../ruleset/skeleton.ts";
 import type { Transaction } from "../store/store.ts";
+import { NOTHING } from "../store/transactions.ts";
 import { type Core, claimChange, claimOf, close, hostView, releaseOf, setPort } from "./core.ts";
 import { isLive, type PortState } from "./ports.ts";
 
@@ -166,8 +167,6 @@ function confirm(core: Core, attachment: Attachment): Promise<void> {
   // Whoever asked may have given up meanwhile.
   return say(core, attachment, () => (holdIn(core, attachment) === "asked" ? releaseOf(core, attachment) : NOTHING));
 }
-
-const NOTHING: Transaction = { expect: [], writes: [] };
 
 async function say(core: Core, { port }: Attachment, make: () => Transaction): Promise<void> {
   try {

@@ -1,12 +1,13 @@
 /** What a newer version wrote into the store and this one passes over: told in `status`, and a reason not to plan. */
 import { GuardError } from "../model/errors.ts";
+import { kindOf } from "../model/keys.ts";
 import { someOf } from "../model/some-of.ts";
 import type { Core } from "./core.ts";
 
 export function tellNewer({ mirror, conditions }: Pick<Core, "mirror" | "conditions">): void {
   const kinds = new Map<string, number>();
   for (const key of mirror.unread.keys()) {
-    const kind = key.slice(0, key.indexOf("/"));
+    const kind = kindOf(key);
     kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
   }
   if (kinds.size === 0) conditions.clear("NEWER_RECORDS");

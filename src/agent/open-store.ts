@@ -27,8 +27,6 @@ export interface OpenedStore {
   readonly copyHealth: StoreHealth;
   /** Whether the store knows all guests that are attached here. */
   readonly restoreHealth: StoreHealth;
-  /** Changes after a revision, without any of it being kept. */
-  readonly changes: Store["watch"];
   /** Resolves when the store was restored: what was read of it is worth nothing any more, and the agent starts anew. */
   readonly restored: Promise<void>;
 }
@@ -113,7 +111,6 @@ async function openOwn(options: AgentOptions, owner: StoreOwner): Promise<Opened
     health,
     copyHealth,
     restoreHealth,
-    changes: store.watch,
     restored: never,
   };
 }
@@ -175,6 +172,5 @@ export async function openStore(options: AgentOptions, owner: StoreOwner): Promi
     copyHealth,
     restoreHealth,
     restored: gate.restored,
-    changes: gate.store.watch,
   };
 }

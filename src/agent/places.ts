@@ -3,7 +3,7 @@
  * nothing is missing in between that both have to do with.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { GuardError, isConflict } from "../model/errors.ts";
+import { isConflict, isStoreAway } from "../model/errors.ts";
 import { holds, placeText } from "../store/place.ts";
 import type { Change, Key, Place, Revision, Snapshot, Store } from "../store/store.ts";
 
@@ -44,8 +44,6 @@ interface Open {
   done: Promise<void>;
 }
 
-const isAway = (cause: unknown): boolean => cause instanceof GuardError && cause.code === "STORE_UNAVAILABLE";
-
 export function createPlaces({ store, changed, shown, gone, opened, failed }: PlaceEvents): Places {
   const open = new Map<string, Open>();
   const opening = new Set<Open>();
@@ -78,7 +76,7 @@ export function createPlaces({ store, changed, shown, gone, opened, failed }: Pl
         return snapshot.revision;
       } catch (cause) {
         one.fault = cause;
-        if (!isAway(cause)) throw cause;
+        if (!isStoreAway(cause)) throw cause;
         settle(one);
         await sleep(RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
       }

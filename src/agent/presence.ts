@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { GuardError } from "../model/errors.ts";
+import { GuardError, isStoreAway } from "../model/errors.ts";
 import { type AliveRecord, type HostIdentity, type HostRecord, heartbeat } from "../model/hosts.ts";
 import { keys } from "../model/keys.ts";
 import { judgeName, type NameVerdict, type NameView } from "../plan/host-names.ts";
@@ -64,8 +64,6 @@ const ATTEMPTS = 5;
 
 type Seams = Pick<AgentParts, "store" | "clock" | "log" | "host" | "epoch" | "version" | "storeHealth">;
 
-const isAway = (error: unknown): boolean => error instanceof GuardError && error.code === "STORE_UNAVAILABLE";
-
 function twinText({ other, isHeard }: Extract<NameVerdict, { readonly kind: "twin" }>): string {
   const where = "address" in other && other.address !== undefined ? ` at ${other.address}` : "";
   const state = isHeard ? "up since" : "silent, with ports attached, and known since";
@@ -82,8 +80,8 @@ function twinError(host: string, verdict: Extract<NameVerdict, { readonly kind: 
 
 async function seenOf(store: Store, { host }: Seams, book: HostBook): Promise<Seen> {
   const [hosts, alive, ports] = await Promise.all([
-    store.read(keys.host(host)),
-    store.read(keys.alive(host)),
+    store.read({ key: keys.host(host) }),
+    store.read({ key: keys.alive(host) }),
     store.read(`attachment/${host}/`),
   ]);
   for (const key of [keys.host(host), keys.alive(host)]) {
@@ -222,7 +220,7 @@ export function createPresence(seams: Seams, parts: PresenceParts, book: HostBoo
       await beat();
       tell(true);
     } catch (error) {
-      if (!isAway(error)) log.warn({ error: String(error) }, "this host could not say that it is there");
+      if (!isStoreAway(error)) log.warn({ error: String(error) }, "this host could not say that it is there");
       tell(false);
     }
   }

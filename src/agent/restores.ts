@@ -23,8 +23,11 @@ export interface RestoreParts {
   readonly log: Log;
 }
 
+/** Without an instance: an agent that was told nothing of other hosts. */
+type Own = Pick<HostIdentity, "epoch"> & { readonly instance: string | undefined };
+
 /** Of two machines of one name each goes by its own (I19). */
-export const isOfHost = ({ instance, epoch }: Attachment, identity: HostIdentity): boolean =>
+export const isOfHost = ({ instance, epoch }: Attachment, identity: Own): boolean =>
   instance === undefined || instance === identity.instance || epoch === identity.epoch;
 
 /** Every host of the fleet does so at once, each with its own records: what conflicts is a claim that two have a part in. */

@@ -1,5 +1,6 @@
 /** Changes of the store as they come, for those who look on: of the site, of what is attached where, of leases. */
-import { GuardError } from "../model/errors.ts";
+import { isConflict } from "../model/errors.ts";
+import { kindOf } from "../model/keys.ts";
 import { type WatchEvent, type WatchKind, watchKinds } from "../model/watch.ts";
 import { LEVEL } from "../store/read-record.ts";
 import { isFields } from "../store/shape.ts";
@@ -9,8 +10,8 @@ import type { Core } from "./core.ts";
 const isWatchKind = (word: string): word is WatchKind => watchKinds.some((kind) => kind === word);
 
 /** Claims on addresses and MACs change with the guests that they are of. */
-function kindOf(key: Key): WatchKind | undefined {
-  const word = key.slice(0, key.indexOf("/"));
+function watchedKind(key: Key): WatchKind | undefined {
+  const word = kindOf(key);
   if (word === "attachment") return "port";
   return isWatchKind(word) ? word : undefined;
 }
@@ -39,7 +40,7 @@ function textOf(kind: WatchKind, name: string, value: unknown): string {
 
 function* eventsOf({ revision, changes }: Change, kinds: readonly WatchKind[], at: number): Generator<WatchEvent> {
   for (const change of changes) {
-    const kind = kindOf(change.key);
+    const kind = watchedKind(change.key);
     if (kind === undefined || !kinds.includes(kind)) continue;
     const name = change.key.slice(change.key.indexOf("/") + 1);
     if ("deleted" in change) yield { at, revision, action: "delete", kind, name, text: textOf(kind, name, undefined) };
@@ -56,12 +57,9 @@ function* eventsOf({ revision, changes }: Change, kinds: readonly WatchKind[], a
   }
 }
 
-const isForgotten = (cause: unknown): boolean => cause instanceof GuardError && cause.code === "CONFLICT";
-
 /** Where only what concerns this host is followed, what is known may be long ago. */
-async function newest({ parts, mirror }: Core): Promise<Revision> {
-  const { scope, store, siteStore = store } = parts;
-  if (scope !== "host" || parts.storeHealth?.now() !== undefined) return mirror.revision;
+async function newest({ parts, mirror, siteStore }: Core): Promise<Revision> {
+  if (parts.scope !== "host" || parts.storeHealth?.now() !== undefined) return mirror.revision;
   return Math.max(mirror.revision, (await siteStore.read({ key: LEVEL })).revision);
 }
 
@@ -71,19 +69,18 @@ export async function* watchSite(
   kinds: readonly WatchKind[],
   signal: AbortSignal,
 ): AsyncGenerator<WatchEvent> {
-  const { parts } = core;
-  const changes = parts.changes ?? parts.store.watch;
+  const { parts, siteStore } = core;
   const wanted = kinds.length === 0 ? watchKinds : kinds;
   let at: Revision = await newest(core);
   while (!signal.aborted) {
     try {
-      for await (const change of changes("", at, signal)) {
+      for await (const change of siteStore.watch("", at, signal)) {
         at = change.revision;
         yield* eventsOf(change, wanted, parts.clock.now());
       }
       return;
     } catch (cause) {
-      if (!isForgotten(cause)) throw cause;
+      if (!isConflict(cause)) throw cause;
       // The agent itself read everything again.
       at = Math.max(at + 1, await newest(core));
       const text = "changes were missed: look at everything again";

@@ -5,8 +5,8 @@ import { stateLines } from "../store/state-file.ts";
 import type { Core } from "./core.ts";
 
 /** @throws STORE_UNAVAILABLE */
-export async function* exportState({ parts }: Core): AsyncGenerator<StateLine> {
-  const { host, version, clock, store, siteStore = store } = parts;
+export async function* exportState({ parts, siteStore }: Core): AsyncGenerator<StateLine> {
+  const { host, version, clock } = parts;
   const { revision, entries } = await siteStore.read("");
   const at = new Date(clock.now()).toISOString();
   yield* stateLines({ vifguard: "state", format: storeFormat, version, host, revision, at }, entries.values());

@@ -1,6 +1,6 @@
 /** All of a fleet's site, for whoever asks about more than this host: read at the first question, current for as long as questions come. */
 import { type Members, siteMembers } from "../plan/policy-members.ts";
-import type { Revision, Write } from "../store/store.ts";
+import type { Revision, Store, Write } from "../store/store.ts";
 import type { Core } from "./core.ts";
 import { type Mirror, type MirrorOptions, startMirror } from "./mirror.ts";
 
@@ -17,7 +17,8 @@ const IDLE_MS = 60_000;
 
 /** @param own what is held in any case, where that is the whole site */
 export function createWholeSite(
-  { store, siteStore = store, host }: Core["parts"],
+  { host }: Core["parts"],
+  siteStore: Store,
   options: MirrorOptions,
   own: Mirror | undefined,
 ): WholeSite {

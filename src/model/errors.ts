@@ -196,3 +196,7 @@ export class GuardError extends Error {
 
 /** Somebody else changed in the store what a transaction was made against. */
 export const isConflict = (error: unknown): boolean => error instanceof GuardError && error.code === "CONFLICT";
+
+/** Nothing could be asked of the store, or said to it. */
+export const isStoreAway = (error: unknown): boolean =>
+  error instanceof GuardError && error.code === "STORE_UNAVAILABLE";

@@ -29,3 +29,8 @@ export const keys = {
 
 /** Of a restore: its last one, or one that is under way. Whoever sees it change reads everything again. */
 export const RESTORE = "restore/mark";
+
+export const kindOf = (key: string): string => key.slice(0, key.indexOf("/"));
+
+/** Of NICs of which no more need be known: made from guests and what they learned. */
+export const isMember = (key: string): boolean => /^(?:member|carrier)\//.test(key);

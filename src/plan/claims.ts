@@ -31,8 +31,6 @@ export const siteKeys = {
   address: (what: string): Key => `address/${what}`,
   public: (address: string): Key => `public/${address}`,
   mac: (what: string): Key => `mac/${what}`,
-  member: (network: string, guest: string, nic: number): Key => `member/${network}/${guest}/${nic}`,
-  carrier: (group: string, guest: string, nic: number): Key => `carrier/${group}/${guest}/${nic}`,
   /** Which host may answer for a NIC. */
   nicClaim: (guest: string, nic: number): Key => `claim/${guest}/${nic}`,
 } as const;

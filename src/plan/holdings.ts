@@ -5,18 +5,12 @@ import { GuardError } from "../model/errors.ts";
 import { type Ipv4Address, parseIpv4 } from "../model/ipv4.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { Guest, NetworkSpec } from "../model/resources.ts";
+import { someOf } from "../model/some-of.ts";
 import { subnetOf } from "../model/transport.ts";
 import { addressOn, type Claim } from "./claims.ts";
 import { isTold, misleads, unassignable } from "./identity.ts";
 import { prefixText } from "./sentences.ts";
 import { invalid, type WantedSite } from "./wanted.ts";
-
-const NAMED_USERS = 8;
-
-export function someOf(names: readonly string[]): string {
-  const rest = names.length - NAMED_USERS;
-  return names.slice(0, NAMED_USERS).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
-}
 
 interface Holding {
   readonly address: Ipv4Address;

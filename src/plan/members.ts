@@ -2,10 +2,10 @@
  * What other hosts must know of a guest's NICs, as records by network and by group: a host reads and watches those of the networks it has ports of and of the groups
  * that rules of its own NICs name, and never all guests of the site.
  */
+import { keys } from "../model/keys.ts";
 import type { ObjectName } from "../model/names.ts";
 import type { Guest, NicIdentity, NicMember, NicSpec } from "../model/resources.ts";
 import type { Key, Revision, Write } from "../store/store.ts";
-import { siteKeys } from "./claims.ts";
 import { sameJson, toJson } from "./json.ts";
 import type { Draft } from "./site-draft.ts";
 
@@ -29,8 +29,8 @@ export function memberRecords(guest: Guest | undefined): ReadonlyMap<Key, NicMem
     const spec = guest?.spec.nics[n];
     if (guest === undefined || spec === undefined) continue;
     const record = memberOf(spec, identity);
-    records.set(siteKeys.member(identity.network, guest.name, n), record);
-    for (const group of spec.groups) records.set(siteKeys.carrier(group, guest.name, n), record);
+    records.set(keys.member(identity.network, guest.name, n), record);
+    for (const group of spec.groups) records.set(keys.carrier(group, guest.name, n), record);
   }
   return records;
 }

@@ -3,7 +3,7 @@
  * enforces what was decided last; nothing can be changed, but what the caller says may be kept here (a lease that is renewed) is kept, durably, and handed over
  * when the other one answers again.
  */
-import { GuardError } from "../model/errors.ts";
+import { isStoreAway } from "../model/errors.ts";
 import type { Remembered } from "./diverged.ts";
 import { createFeed, type Feed } from "./feed.ts";
 import type { StoreHealth } from "./health.ts";
@@ -28,9 +28,9 @@ export interface FleetParts {
   readonly health: StoreHealth;
   /** Whether a value may be kept here, given what stood under its key. */
   readonly mayKeep: (before: Json | undefined, value: Json) => boolean;
-  /** Told when the copy cannot be written, and when it can again: it may be old then, and guests are kept by it only while the other store is away. */
   /** Of the values: a copy in another one is none. */
   readonly format: number;
+  /** Told when the copy cannot be written, and when it can again: it may be old then, and guests are kept by it only while the other store is away. */
   readonly copyFault?: (fault: string | undefined) => void;
 }
 
@@ -46,8 +46,6 @@ interface Copied {
   readonly value: Json;
   readonly revision: Revision;
 }
-
-const isAway = (cause: unknown): boolean => cause instanceof GuardError && cause.code === "STORE_UNAVAILABLE";
 
 const copiedPut = (key: Key, { value, revision }: Copied): Write => ({
   op: "put",
@@ -299,7 +297,7 @@ export function openFleetStore(parts: FleetParts): Store {
         await copied(place, () => copy.replace(place, snapshot));
         return snapshot;
       } catch (cause) {
-        const held = isAway(cause) ? await copy.load(place) : undefined;
+        const held = isStoreAway(cause) ? await copy.load(place) : undefined;
         if (held === undefined) throw cause;
         return held;
       }
@@ -312,7 +310,7 @@ export function openFleetStore(parts: FleetParts): Store {
       try {
         return await remote.commit(transaction);
       } catch (cause) {
-        const late = isAway(cause) ? await keep(transaction) : undefined;
+        const late = isStoreAway(cause) ? await keep(transaction) : undefined;
         if (late === undefined) throw cause;
         return late;
       }

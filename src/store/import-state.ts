@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { GuardError } from "../model/errors.ts";
-import { RESTORE } from "../model/keys.ts";
+import { kindOf, RESTORE } from "../model/keys.ts";
 import type { ImportView } from "../model/state.ts";
 import { checkState } from "./check-state.ts";
 import { mergedState } from "./merge-state.ts";
@@ -27,7 +27,6 @@ export interface ImportOptions {
 const CHUNK = 100;
 
 const textOf = (value: Json): string => JSON.stringify(value);
-const kindOf = (key: Key): string => key.slice(0, key.indexOf("/"));
 
 /** Signs of life are not of the state. */
 function difference(wanted: ReadonlyMap<Key, Json>, held: Snapshot): readonly Write[] {

@@ -2,13 +2,13 @@
  * What a store is to hold after a state was imported. Into an empty one: what the file says. In the place of another state: what the file says of networks, groups and
  * guests, and what the store says of where guests are, because ports are where they are now; numbers of claims only grow.
  */
+import { kindOf } from "../model/keys.ts";
 import type { NicClaim } from "../model/resources.ts";
 import { nicClaim } from "./claim-shape.ts";
 import type { Entry, Json, Key, Snapshot } from "./store.ts";
 
 /** Where guests and hosts are: true of now, not of when the file was written. */
 const PLACES = new Set(["attachment", "claim", "host"]);
-const kindOf = (key: Key): string => key.slice(0, key.indexOf("/"));
 
 const isClaim = (value: unknown): value is NicClaim => nicClaim.fault(value) === undefined;
 

@@ -1,6 +1,7 @@
 /** Versions of the embedded store's file: forward only, one step after the other, each in one transaction. */
 import Database from "libsql";
 import { GuardError } from "../model/errors.ts";
+import { isMember } from "../model/keys.ts";
 import type { Json, Key } from "./store.ts";
 
 /** `CAST` reads a number up to its first other character, so that "8000-8100" gives both its ends. */
@@ -109,7 +110,7 @@ export function upgraded(entries: ReadonlyMap<Key, Json>, format: number): Reado
 
 /** What is derived from guests and leases as it follows from these, whatever was said of it. Only of entries that are as they should be. */
 export function withMembers(entries: ReadonlyMap<Key, Json>): ReadonlyMap<Key, Json> {
-  const others = new Map([...entries].filter(([key]) => !/^(?:member|carrier)\//.test(key)));
+  const others = new Map([...entries].filter(([key]) => !isMember(key)));
   return remade(others, storeFormat, [MAKE_MEMBERS]);
 }
 

@@ -3,6 +3,7 @@
  * A record of a known kind that cannot be read counts as absent, which shuts and never opens, where the store says that a newer version may write (`level/store`); else it is damaged.
  */
 import { GuardError } from "../model/errors.ts";
+import { kindOf } from "../model/keys.ts";
 import { decodeRecord, isRecordKind, type StoreRecord } from "./collections.ts";
 import { isFields } from "./shape.ts";
 import type { Json, Key } from "./store.ts";
@@ -39,7 +40,7 @@ export const isNewer = (level: number): boolean => level > storeLevel;
 
 /** @throws STORE_CORRUPT naming the key and the field */
 export function readRecord(key: Key, value: Json, level: number): StoreRecord | Unread | Aside {
-  const kind = key.slice(0, key.indexOf("/"));
+  const kind = kindOf(key);
   if (kind === "restore" || kind === "level") return ASIDE;
   if (!isRecordKind(kind)) return { kind: "unread", why: "of no kind this version knows", isMissed: false };
   try {

@@ -5,13 +5,14 @@ import { planned } from "../../src/agent/carry-out.ts";
 import { type Mirror, startMirror } from "../../src/agent/mirror.ts";
 import { loadSite } from "../../src/config/load.ts";
 import { GuardError } from "../../src/model/errors.ts";
-import { parseHostId, parseObjectName } from "../../src/model/names.ts";
+import { parseObjectName } from "../../src/model/names.ts";
 import type { Resource } from "../../src/model/resources.ts";
 import { type HeldSite, planRemove, planSite } from "../../src/plan/site.ts";
 import { openEtcdStore } from "../../src/store/etcd.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
 import { startEtcd } from "../support/etcd.ts";
+import { hostIdOf } from "../support/names.ts";
 import { poolGuest, poolSite } from "../support/pool-fleet.ts";
 import type { BenchRow } from "./row.ts";
 
@@ -94,9 +95,7 @@ async function each(count: number, act: (n: number) => unknown): Promise<readonl
 
 /** A host of which only that is there which writes the site: no kernel, no ports. */
 async function startWriter(store: Store, n: number) {
-  const host = parseHostId(`w${n}`);
-  if (host === undefined) throw new TypeError("host");
-  const mirror: Mirror = await startMirror(store, host);
+  const mirror: Mirror = await startMirror(store, hostIdOf(`w${n}`));
   let conflicts = 0;
   const planner = {
     parts: { store, clock },

@@ -9,11 +9,11 @@ import type { Nft, NftChange } from "../../src/kernel/nft.ts";
 import { memoryNft } from "../../src/kernel/nft-memory.ts";
 import { memoryRoutes } from "../../src/kernel/routes-memory.ts";
 import { memorySysctls } from "../../src/kernel/sysctls.ts";
-import { type HostId, type InterfaceName, parseHostId, parseInterfaceName } from "../../src/model/names.ts";
 import type { Attachment } from "../../src/model/resources.ts";
 import { settingNames, settingTable } from "../../src/model/settings.ts";
 import type { Store } from "../../src/store/store.ts";
 import { EPOCH, silent, startMemoryAgent } from "../support/memory-agent.ts";
+import { hostIdOf, interfaceOf } from "../support/names.ts";
 
 export interface SimHostOptions {
   readonly name: string;
@@ -27,18 +27,6 @@ export interface SimHostOptions {
 const clock = { now: () => Date.now() };
 /** Of the first port: before it come the uplink and the bridge. */
 export const FIRST_IFINDEX = 3;
-
-export function hostIdOf(text: string): HostId {
-  const name = parseHostId(text);
-  if (name === undefined) throw new TypeError(text);
-  return name;
-}
-
-function interfaceOf(text: string): InterfaceName {
-  const name = parseInterfaceName(text);
-  if (name === undefined) throw new TypeError(text);
-  return name;
-}
 
 /** The beat of the responder for neighbours says nothing about the site. */
 const isOfSite = (change: NftChange): boolean => "chain" in change || change.set.set !== "suppress";

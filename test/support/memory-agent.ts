@@ -5,13 +5,8 @@ import { memoryDatagrams } from "../../src/kernel/datagrams-memory.ts";
 import { memoryFrames } from "../../src/kernel/frames-memory.ts";
 import { memoryRoutes } from "../../src/kernel/routes-memory.ts";
 import { memorySysctls } from "../../src/kernel/sysctls.ts";
-import { type HostId, type PortPrefix, parseHostId, parsePortPrefix } from "../../src/model/names.ts";
-
-function host(): HostId {
-  const name = parseHostId("h1");
-  if (name === undefined) throw new TypeError("host");
-  return name;
-}
+import { type PortPrefix, parsePortPrefix } from "../../src/model/names.ts";
+import { hostIdOf } from "./names.ts";
 
 function prefix(): PortPrefix {
   const name = parsePortPrefix("vif");
@@ -23,7 +18,7 @@ export const silent = { info: () => undefined, warn: () => undefined, error: () 
 
 /** Time stands still. */
 export const clock = { now: () => 1_700_000_000_000 };
-export const hostId = host();
+export const hostId = hostIdOf("h1");
 export const portPrefixes = [prefix()];
 export const EPOCH = "boot/1";
 

@@ -15,7 +15,6 @@ import { memoryRoutes } from "../../src/kernel/routes-memory.ts";
 import { memorySysctls } from "../../src/kernel/sysctls.ts";
 import type { Clock } from "../../src/model/clock.ts";
 import { GuardError } from "../../src/model/errors.ts";
-import { type HostId, type InterfaceName, parseHostId, parseInterfaceName } from "../../src/model/names.ts";
 import type { MoveKind, PortView } from "../../src/model/operations.ts";
 import { settingNames, settingTable } from "../../src/model/settings.ts";
 import { hostU32 } from "../../src/ruleset/element-bytes.ts";
@@ -23,6 +22,7 @@ import { createStoreHealth } from "../../src/store/health.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Change, Store, Place as StorePlace } from "../../src/store/store.ts";
 import { clock, startMemoryAgent } from "./memory-agent.ts";
+import { hostIdOf, interfaceOf } from "./names.ts";
 
 export const fleetWired = ["bridged", "routed", "brouted", "transport", "nat"] as const;
 export type Wired = (typeof fleetWired)[number];
@@ -130,18 +130,6 @@ function storeSeenBy(store: Store, life: Life, line: Line): Store {
       return commit;
     },
   };
-}
-
-function hostIdOf(text: string): HostId {
-  const name = parseHostId(text);
-  if (name === undefined) throw new TypeError(text);
-  return name;
-}
-
-function interfaceOf(text: string): InterfaceName {
-  const name = parseInterfaceName(text);
-  if (name === undefined) throw new TypeError(text);
-  return name;
 }
 
 interface Place {

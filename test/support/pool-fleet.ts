@@ -8,10 +8,10 @@ import { loadSite } from "../../src/config/load.ts";
 import { memoryLinks } from "../../src/kernel/links-memory.ts";
 import { memoryNft } from "../../src/kernel/nft-memory.ts";
 import { GuardError } from "../../src/model/errors.ts";
-import { parseHostId } from "../../src/model/names.ts";
 import { decodeRecord } from "../../src/store/collections.ts";
 import type { Store, Transaction } from "../../src/store/store.ts";
 import { startMemoryAgent } from "./memory-agent.ts";
+import { hostIdOf } from "./names.ts";
 
 export const poolSite = (range: string, coolDown: number, scheme = "ip"): string =>
   `{ kind: network, name: lan0, spec: { prefix4: 10.0.0.0/16, gateway4: 10.0.0.1, range4: [${range}], coolDown: ${coolDown},
@@ -132,8 +132,7 @@ export async function startPoolFleet(
         return commit;
       },
     };
-    const host = parseHostId(`h${n}`);
-    if (host === undefined) throw new TypeError("host");
+    const host = hostIdOf(`h${n}`);
     const clock = { now: () => now() + offset };
     const links = memoryLinks();
     links.add("br0", "bridge");

@@ -6,7 +6,6 @@ import { settleRestore } from "../../src/agent/restores.ts";
 import { loadSite } from "../../src/config/load.ts";
 import { memoryLinks } from "../../src/kernel/links-memory.ts";
 import { memoryNft } from "../../src/kernel/nft-memory.ts";
-import { type HostId, parseHostId } from "../../src/model/names.ts";
 import type { MoveKind } from "../../src/model/operations.ts";
 import type { Attachment } from "../../src/model/resources.ts";
 import { createCopy, openFleetStore } from "../../src/store/fleet.ts";
@@ -14,7 +13,8 @@ import { createStoreHealth } from "../../src/store/health.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { restoreGate } from "../../src/store/restore-gate.ts";
 import type { Snapshot, Store } from "../../src/store/store.ts";
-import { clock, EPOCH, startMemoryAgent } from "./memory-agent.ts";
+import { clock, EPOCH, silent, startMemoryAgent } from "./memory-agent.ts";
+import { hostIdOf } from "./names.ts";
 
 export const site = (guests: readonly string[]): string => `kind: network
 name: lan0
@@ -24,14 +24,6 @@ spec:
   range4: [10.0.0.10-10.0.0.99]
   wiring: { kind: bridged, bridge: br0, uplink: eth0 }
 ${guests.map((guest) => `---\nkind: guest\nname: ${guest}\nspec: { nics: [{ network: lan0 }] }\n`).join("")}`;
-
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
-
-function named(text: string): HostId {
-  const name = parseHostId(text);
-  if (name === undefined) throw new TypeError(text);
-  return name;
-}
 
 /** What stands behind every host's connection, which notices when it is another one. */
 function createRemote() {
@@ -75,7 +67,7 @@ function createHost(name: string, remote: ReturnType<typeof createRemote>, looke
   async function begin(): Promise<Life> {
     const [health, restoreHealth] = [createStoreHealth(), createStoreHealth()];
     const shut = ({ ifindex }: Attachment): void => links.setUp(ifindex, false);
-    const parts = { host: named(name), isOwn: () => true, isOpen, shut, lost: restoreHealth.tell, log: silent };
+    const parts = { host: hostIdOf(name), isOwn: () => true, isOpen, shut, lost: restoreHealth.tell, log: silent };
     const memory: Store = { ...copyStore, close: async () => undefined };
     const gate = restoreGate({
       remote: remote.store,
@@ -105,8 +97,7 @@ function createHost(name: string, remote: ReturnType<typeof createRemote>, looke
       store,
       siteStore: gate.store,
       scope: "host",
-      changes: gate.store.watch,
-      host: named(name),
+      host: hostIdOf(name),
       movePatience: 20,
       storeHealth: health,
       restoreHealth,

@@ -28,7 +28,7 @@ const exportCommand: Command = {
   name: "export state",
   summary: "everything that the store holds, for a backup or for another store",
   details:
-    "Prints one line of JSON an entry, all of one revision, with an end by which 'vifguard import state' knows that nothing is missing. May be asked of any agent at any time; with etcd away it is what that host knew last, and says so in its first line.",
+    "Prints one line of JSON an entry, all of one revision, with an end by which 'vifguard import state' knows that nothing is missing. May be asked of any agent at any time; while a fleet's etcd is away it is refused, because a host knows only a part.",
   arguments: [],
   options: {},
   examples: [
@@ -59,7 +59,7 @@ const importCommand: Command = {
   name: "import state",
   summary: "put what 'export state' wrote into an empty store, or in the place of another state",
   details:
-    "The file is read and checked whole before anything is written. While it is written agents keep what they have and change nothing; cut short, run it again. With --replace networks, groups and guests become what the file says, all others are deleted, and where guests are attached stays as it is now. docs/fleet.md has the whole of it.",
+    "The file is read and checked whole before anything is written. While it is written agents keep what they have and change nothing; cut short, run it again. With --replace networks, groups and guests become what the file says, all others are deleted, and where guests are attached stays as it is now. docs/backup.md has the whole of it.",
   arguments: [{ name: "FILE", text: "what 'vifguard export state' wrote; - reads standard input", required: true }],
   options: {
     ...storeOptions,
