@@ -61,7 +61,7 @@ export const errorCatalogue = {
   HOST_TWIN: {
     exit: 5,
     http: 409,
-    hint: "Nothing was touched. Every host of a fleet needs a name of its own: start this agent with another --host. Where the other one is gone for good (replaced, installed anew), 'vifguard host forget NAME' at another host frees the name; what was stopped a moment ago is silent within 15 seconds.",
+    hint: "Nothing was opened. Every host of a fleet needs a name of its own: start this agent with another --host. Where the other one is gone for good (replaced, installed anew), 'vifguard host forget NAME' at another host frees the name; what was stopped a moment ago is silent within 15 seconds.",
   },
   HOST_DRAINING: {
     exit: 5,
@@ -143,7 +143,7 @@ export const errorCatalogue = {
   STORE_NEWER: {
     exit: 6,
     http: 409,
-    hint: "Ask an agent of the newer version ('--server'), or upgrade this one first: docs/fleet.md has the order.",
+    hint: "Ask an agent of the newer version ('--server'), or upgrade this one first: docs/backup.md has the order.",
   },
   STORE_NOT_EMPTY: {
     exit: 5,

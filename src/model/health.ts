@@ -33,7 +33,7 @@ export const conditionCatalogue = {
   RESTORE_LOST: {
     severity: "error",
     text: (detail) =>
-      `the store was restored and knows nothing of guests that were attached here; their ports are shut: ${detail}`,
+      `the store was restored and knows nothing of guests that were attached here; their ports are shut: ${detail}; apply these guests again, then 'vifguard attach'`,
   },
   DHCP_FAILED: { severity: "warning", text: (detail) => `DHCP requests were not answered: ${detail}` },
   HOST_TWIN: {
